@@ -1,0 +1,19 @@
+"""What a curious backend can do with the samples that it receives.
+
+An attack gets what its threat level knows as a typed object (`knowledge`) and nothing else; it never
+imports training. Every figure names its attack and its threat level.
+"""
+
+from typing import Final
+
+from obfnet.attacks.knowledge import Reconstruction, ReconstructionAttack, WhiteBox
+from obfnet.core.registry import Registry
+
+ATTACKS: Final = Registry[type[ReconstructionAttack]](
+    "attack",
+    {"decoder": "obfnet.attacks.decoder:Decoder", "class-mean": "obfnet.attacks.class_mean:ClassMean"},
+    extra="train",
+    entry_points="obfnet.attacks",
+)
+
+__all__ = ["ATTACKS", "Reconstruction", "ReconstructionAttack", "WhiteBox"]

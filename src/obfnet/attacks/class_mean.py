@@ -1,0 +1,36 @@
+"""The floor: what the label alone gives away, without looking at the obfuscated sample."""
+
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.attacks.knowledge import Reconstruction, ReconstructionAttack, Samples, WhiteBox
+from obfnet.core.progress import Progress
+
+
+@final
+class ClassMean(ReconstructionAttack):
+    """Answers every sample with the mean of the attacker's own samples of the same label.
+
+    Whoever serves the label knows the label, so nothing that keeps the label can leak less than this.
+
+    Source: the usual baseline of reconstruction attacks; no single publication.
+    """
+
+    name = "class-mean"
+    threat_level = "T0"
+    citation = "mean of the attacker's samples of the answered label"
+
+    def fit(self, knowledge: WhiteBox, *, seed: int, progress: Progress, **options: Any) -> Reconstruction:
+        """Takes the means; a label that the attacker has no sample of gets the mean of all."""
+        overall = knowledge.raw.mean(axis=0)
+        means = {
+            int(label): knowledge.raw[knowledge.labels == label].mean(axis=0)
+            for label in set(knowledge.labels)
+        }
+
+        def reconstruct(received: Samples, labels: npt.NDArray[np.int64]) -> Samples:
+            return np.stack([means.get(int(label), overall) for label in labels]).astype(np.float32)
+
+        return reconstruct

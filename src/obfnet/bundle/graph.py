@@ -1,0 +1,176 @@
+"""What can be said of a graph without running it: one plain, bounded ONNX graph of the right shape.
+
+Runs before any engine sees the bytes, since loading a hostile model is already running something. What
+can only be seen by running it is another module's (`probes`).
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, Final
+
+from obfnet.bundle.onnx_schema import parse_model
+from obfnet.bundle.operators import MIXING_OPERATORS, OPERATORS, SHAPE_OPERATORS
+from obfnet.bundle.steps import refused, shown
+from obfnet.core.spec import InputSpec
+
+MAX_NODES: Final = 2000
+MAX_TENSOR_BYTES: Final = 64 * 1024 * 1024
+_MIN_IR_VERSION: Final = 4
+_STANDARD_DOMAINS: Final = ("", "ai.onnx")
+_MAX_AXES: Final = 16
+# ONNX's number of an element type: bytes of one element, field that holds it where raw_data does not.
+_ELEMENTS: Final = {
+    1: (4, "float_data"),
+    2: (1, "int32_data"),
+    3: (1, "int32_data"),
+    4: (2, "int32_data"),
+    5: (2, "int32_data"),
+    6: (4, "int32_data"),
+    7: (8, "int64_data"),
+    9: (1, "int32_data"),
+    10: (2, "int32_data"),
+    11: (8, "double_data"),
+    12: (4, "uint64_data"),
+    13: (8, "uint64_data"),
+}
+_TYPED_FIELDS: Final = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
+_DTYPES: Final = {"float32": 1, "uint8": 2}
+
+
+def check_graph(data: bytes, spec: InputSpec) -> None:
+    """Raises unless `data` is an ONNX graph that may be loaded for samples of `spec`.
+
+    Args:
+        data: The ONNX file's bytes.
+        spec: What goes in and must come out.
+
+    Raises:
+        BundleError: at one of the steps `graph-format` to `pass-through-structure`.
+
+    Does not guarantee: that the graph hides anything. The structural check finds graphs in which no
+    operator mixes raw values; a graph that mixes them and takes them apart again is for the probes and
+    the audit to find.
+    """
+    # 17. graph-format
+    model = parse_model(data)
+    graph = model.graph
+    standard = [entry for entry in model.opset_import if entry.domain in _STANDARD_DOMAINS]
+    if model.ir_version < _MIN_IR_VERSION or len(standard) != 1:
+        raise refused(
+            "graph-format", f"IR version {_MIN_IR_VERSION} or later and one operator set", "another model"
+        )
+    if not 1 <= len(graph.node) <= MAX_NODES:
+        raise refused("graph-format", f"1 to {MAX_NODES} operators", str(len(graph.node)))
+
+    # 18. external-data
+    for tensor in _tensors(graph):
+        if tensor.data_location or len(tensor.external_data):
+            raise refused(
+                "external-data", "all weights in the file", f"tensor {shown(tensor.name)} elsewhere"
+            )
+
+    # 19. operators
+    _check_operators(model)
+
+    # 20. tensor-size
+    for tensor in _tensors(graph):
+        _check_tensor(tensor)
+
+    # 21. graph-shape
+    for kind, values in (("input", graph.input), ("output", graph.output)):
+        if len(values) != 1:
+            raise refused("graph-shape", f"one {kind}", str(len(values)))
+        if (got := _described(values[0])) != (wanted := (_DTYPES[spec.dtype], (None, *spec.shape))):
+            raise refused("graph-shape", f"{kind} {_text(wanted)}, as the manifest says", _text(got))
+
+    # 22. pass-through-structure
+    if not _is_mixed(graph):
+        raise refused(
+            "pass-through-structure",
+            "a graph that mixes raw values",
+            "one that only moves or rescales them",
+            "it would send raw data: do not use it, and tell its coordinator",
+        )
+
+
+def _check_operators(model: Any) -> None:
+    if len(model.functions):
+        raise refused("operators", "standard operators", "functions of the file's own")
+    for node in model.graph.node:
+        if node.domain not in _STANDARD_DOMAINS or node.overload or node.op_type not in OPERATORS:
+            operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+            raise refused("operators", "standard operators that are known here", shown(operator))
+        for attribute in node.attribute:
+            if attribute.HasField("g") or len(attribute.graphs) or attribute.ref_attr_name:
+                raise refused("operators", "no control flow", f"a graph within operator {node.op_type}")
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _check_tensor(tensor: Any) -> None:
+    name = shown(tensor.name)
+    if tensor.data_type not in _ELEMENTS:
+        raise refused("tensor-size", "tensors of numbers", f"another element type in {name}")
+    size, field = _ELEMENTS[tensor.data_type]
+    if len(tensor.dims) > _MAX_AXES or any(not 0 <= axis <= MAX_TENSOR_BYTES for axis in tensor.dims):
+        raise refused("tensor-size", f"at most {_MAX_AXES} axes of possible size", f"others in {name}")
+    values = math.prod(tensor.dims)
+    if values * size > MAX_TENSOR_BYTES:
+        raise refused(
+            "tensor-size", f"tensors of at most {MAX_TENSOR_BYTES} bytes", f"{values * size} in {name}"
+        )
+    if tensor.HasField("raw_data"):
+        held, used = len(tensor.raw_data) / size, {"raw_data"}
+    else:
+        held, used = len(getattr(tensor, field)), {field}
+    if held != values or any(len(getattr(tensor, other)) for other in _TYPED_FIELDS if other not in used):
+        raise refused("tensor-size", f"data for {values} values in {name}", "data of another length or type")
+
+
+def _described(value: Any) -> tuple[int, tuple[int | None, ...] | None]:
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return kind.elem_type, None
+    return kind.elem_type, tuple(_axis(dimension) for dimension in kind.shape.dim)
+
+
+def _axis(dimension: Any) -> int | None:
+    if not dimension.HasField("dim_value"):
+        return None
+    # Both at once is ambiguous: no axis of a legal spec is 0.
+    return 0 if dimension.HasField("dim_param") else int(dimension.dim_value)
+
+
+def _text(described: tuple[int, tuple[int | None, ...] | None]) -> str:
+    element, shape = described
+    dtype = next((name for name, number in _DTYPES.items() if number == element), "another type")
+    axes = (
+        "without a shape"
+        if shape is None
+        else f"({', '.join('N' if a is None else str(a) for a in shape[:8])})"
+    )
+    return f"{dtype} {axes}"
+
+
+def _is_mixed(graph: Any) -> bool:
+    """Whether the output can depend on more than one raw value, or on none, by the operators on the way."""
+    raw, mixed = {graph.input[0].name}, set[str]()
+    for node in graph.node:
+        if node.op_type in SHAPE_OPERATORS:
+            continue
+        touched = [name for name in node.input if name in raw]
+        joins = len(touched) > 1 and node.op_type != "Concat"
+        if any(name in mixed for name in node.input) or (
+            touched and (joins or node.op_type in MIXING_OPERATORS)
+        ):
+            mixed.update(node.output)
+        elif touched:
+            raw.update(node.output)
+    return graph.output[0].name not in raw

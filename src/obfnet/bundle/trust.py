@@ -1,0 +1,137 @@
+"""Whose bundles a device accepts: keys named outright, or the first key seen, pinned to a file.
+
+A good signature only says that somebody signed; this decides whether that somebody counts. A key is
+pinned only after everything else about its bundle was found good, and never silently.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+from obfnet.bundle.keys import create_once, is_public_key_text, parse_public_key, public_key_text
+from obfnet.core.errors import DataError, UntrustedKeyError
+from obfnet.core.files import canonical_json, write_atomic
+from obfnet.core.home import home
+from obfnet.core.parsing import FieldError, parse_strict
+
+_MAX_STORE_BYTES: Final = 1 << 20
+_STORE_VERSION: Final = 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """The keys that a device accepts.
+
+    Args:
+        explicit: Public keys as text or as files that hold the text (`--trust`). With any of them
+            given, only these count, and nothing is read from or written to the store.
+        store: JSON file of the pinned keys; `trusted_keys.json` in ObfNet's home by default. While it
+            is missing or holds no key, the first good bundle's key is pinned there.
+        say: Gets one line when a key is pinned; by default a warning in the log.
+
+    Raises:
+        UsageError: a text in `explicit` is neither a key nor a file with one.
+
+    Does not guarantee: trust on first use protects from the second key on. Whoever hands over the
+    first bundle chooses the key; where that matters, compare the printed key with the coordinator's
+    or give it with `explicit`.
+    """
+
+    explicit: tuple[str, ...] = ()
+    store: Path | None = None
+    say: Callable[[str], None] = logging.getLogger("obfnet").warning
+
+    def __post_init__(self) -> None:
+        keys = tuple(public_key_text(parse_public_key(entry)) for entry in self.explicit)
+        object.__setattr__(self, "explicit", keys)
+
+    @property
+    def store_path(self) -> Path:
+        """The file that pinned keys are kept in."""
+        return self.store or home() / "trusted_keys.json"
+
+    def check(self, public_key: str, what: str, *, step: str = "trusted-key") -> None:
+        """Raises unless the key is trusted, or could be pinned as the first; writes nothing.
+
+        Args:
+            public_key: Text of the key that signed.
+            what: The bundle's or pool's name, for the message.
+            step: Name of the reader's check.
+
+        Raises:
+            UntrustedKeyError: another key is trusted, not this one.
+            DataError: the store cannot be read or is not one of ours.
+        """
+        if self.explicit:
+            if public_key not in self.explicit:
+                raise UntrustedKeyError(
+                    step,
+                    f"{what} signed by a key given with --trust ({', '.join(self.explicit)})",
+                    public_key,
+                    "ask the coordinator for its public key, and give it with --trust if it is this one",
+                )
+            return
+        known = self._stored()
+        if known and public_key not in known:
+            raise UntrustedKeyError(
+                step,
+                f"{what} signed by a key in {self.store_path} ({', '.join(known)})",
+                public_key,
+                "ask the coordinator whether its key has changed; if so, give the new one with --trust",
+            )
+
+    def confirm(self, public_key: str, what: str, *, step: str = "trusted-key") -> None:
+        """Accepts the key for good: pins it and says so if it is the first; else the same as `check`.
+
+        Args:
+            public_key: Text of the key that signed.
+            what: The bundle's or pool's name, for the line that is said.
+            step: Name of the reader's check.
+
+        Raises:
+            UntrustedKeyError: another key was pinned meanwhile.
+            DataError: the store cannot be read or is not one of ours.
+            OutputError: the store cannot be written.
+        """
+        if self.explicit or self._stored():
+            self.check(public_key, what, step=step)
+            return
+        document = canonical_json({"format_version": _STORE_VERSION, "keys": [public_key]}) + b"\n"
+        if not create_once(self.store_path, document):
+            # There already: either another command was faster, or a store without keys.
+            if self._stored():
+                self.check(public_key, what, step=step)
+                return
+            write_atomic(self.store_path, document, mode=0o600)
+        self.say(
+            f"trusting {public_key}, the first key seen ({what}); from now on only keys in {self.store_path}"
+        )
+
+    def _stored(self) -> tuple[str, ...]:
+        try:
+            with self.store_path.open("rb") as file:
+                data = file.read(_MAX_STORE_BYTES)
+        except FileNotFoundError:
+            return ()
+        except OSError as exc:
+            raise self._broken(exc.strerror or str(exc)) from exc
+        try:
+            store = parse_strict(_Store, json.loads(data))
+        except (FieldError, ValueError, RecursionError) as exc:
+            raise self._broken("another content") from exc
+        if store.format_version != _STORE_VERSION or not all(map(is_public_key_text, store.keys)):
+            raise self._broken("another version, or entries that are no keys")
+        return store.keys
+
+    def _broken(self, got: str) -> DataError:
+        return DataError(f"trusted keys in {self.store_path}", got, "repair it, or use --trust")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Store:
+    format_version: int
+    keys: tuple[str, ...]

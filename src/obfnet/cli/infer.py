@@ -1,0 +1,63 @@
+"""`obfnet infer`: the device's part, for one file."""
+
+from pathlib import Path
+
+import click
+
+from obfnet.bundle import Trust, read_pool
+from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.edge import Device, UnsafeRawPassthrough
+
+
+@click.command()
+@click.option(
+    "--pool", "pool_path", type=click.Path(path_type=Path), required=True, help="Folder of the pool."
+)
+@click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT.")
+@click.option("--input", "input_path", required=True, help="PNG, .npy or IDX file; IDX#7 is its eighth item.")
+@click.option("--raw", "send_raw", is_flag=True, help="Send the raw sample, UNPROTECTED, for comparison.")
+@click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
+@click.option("--protocol", type=click.Choice(["auto", "binary", "json", "grpc"]), default="auto",
+              show_default=True, help="How tensors travel.")  # fmt: skip
+@click.option("--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait.")
+@trust_option
+@common_options(out="File for the answer as JSON.")
+def infer(
+    pool_path: Path, url: str, input_path: str, send_raw: bool, model: str | None, protocol: str,
+    timeout_s: float, trust: tuple[str, ...], seed: int, data_dir: Path | None, out: Path | None, as_json: bool,
+    debug: bool,
+) -> None:  # fmt: skip
+    """Obfuscate a sample with a bundle picked at random and have the backend classify it.
+
+    \b
+    Example:
+      obfnet infer --pool pool/ --url http://127.0.0.1:8080 --input digit.png
+    """
+    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    pool = read_pool(pool_path, trust=checked)
+    asker: Device | UnsafeRawPassthrough
+    if send_raw:
+        click.echo("obfnet: sending the raw sample, unprotected", err=True)
+        asker = UnsafeRawPassthrough(url, pool.input, model=model, protocol=protocol, timeout_s=timeout_s)
+    else:
+        asker = Device(pool, url, model=model, protocol=protocol, timeout_s=timeout_s)
+    with asker:
+        answer = asker.infer(input_path)
+    result = {
+        "labels": answer.labels.tolist(),
+        "scores": answer.scores.tolist(),
+        "bundle": answer.bundle,
+        "protocol": answer.protocol,
+        "request_bytes": answer.request_bytes,
+        "obfuscate_us": answer.obfuscate_s * 1e6,
+        "total_us": answer.total_s * 1e6,
+    }
+    sent = "raw" if send_raw else f"obfuscated by {answer.bundle}"
+    lines = [
+        f"label {label} (score {scores[label]:.3f})"
+        for label, scores in zip(answer.labels.tolist(), answer.scores, strict=True)
+    ]
+    lines.append(
+        f"sent {sent}: {answer.request_bytes} bytes, {answer.protocol}, {answer.total_s * 1e3:.1f} ms"
+    )
+    print_result(result, lines, as_json=as_json, out=out)

@@ -1,0 +1,68 @@
+"""The options that every command takes, spelled once."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from obfnet.core.files import write_json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common_options(
+    *, out: str, out_default: str | None = None, out_required: bool = False
+) -> Callable[[F], F]:
+    """Adds `--seed`, `--data-dir`, `--out`, `--json` and `--debug` to a command.
+
+    Args:
+        out: What `--out` means for this command.
+        out_default: Its default.
+        out_required: Whether it must be given.
+    """
+
+    def add(function: F) -> F:
+        decorators = [
+            click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+                         help="Seed of all randomness that should repeat; the device's picks never do."),
+            click.option("--data-dir", type=click.Path(path_type=Path), default=None,
+                         help="Folder with the data sets; OBFNET_DATA does the same."),
+            click.option("--out", type=click.Path(path_type=Path), default=out_default, required=out_required,
+                         show_default=out_default is not None, help=out),
+            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
+            click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        ]  # fmt: skip
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return add
+
+
+def trust_option(function: F) -> F:
+    """Adds `--trust` to a command that reads bundles."""
+    return click.option(
+        "--trust",
+        multiple=True,
+        metavar="KEY",
+        help="Coordinator's public key to accept, as text or a file; without it the first key seen is pinned.",
+    )(function)
+
+
+def print_result(result: dict[str, Any], lines: list[str], *, as_json: bool, out: Path | None) -> None:
+    """Prints a result for people or for machines, and keeps it in a file where one was asked for.
+
+    Args:
+        result: JSON-ready.
+        lines: The same for people.
+        as_json: Whether machines read standard output.
+        out: File for the JSON, or None.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if out is not None:
+        write_json(out, result)
+    click.echo(json.dumps(result, indent=2) if as_json else "\n".join(lines))

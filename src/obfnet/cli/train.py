@@ -1,0 +1,126 @@
+"""`obfnet train`: inference networks, and pools of obfuscation networks against them."""
+
+from pathlib import Path
+
+import click
+
+from obfnet.cli.console import terminal_progress
+from obfnet.cli.options import common_options, print_result
+from obfnet.core.errors import MissingExtraError
+from obfnet.core.files import claim_output
+from obfnet.data.cases import load_case
+
+
+@click.group()
+def train() -> None:
+    """Train networks (the coordinator's part)."""
+
+
+@train.command()
+@click.option("--case", required=True, help="Data set.")
+@click.option("--arch", default="cnn", show_default=True, help="cnn (the paper's I_C) or mlp (I_M).")
+@click.option("--epochs", type=float, default=None, help="Passes over the training samples.  [default: 4]")
+@click.option(
+    "--dtype", default="float32", show_default=True, help="What the backend takes: float32 or uint8."
+)
+@common_options(out="Folder for the network.", out_required=True)
+def inference(
+    case: str, arch: str, epochs: float | None, dtype: str, seed: int, data_dir: Path | None, out: Path,
+    as_json: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Train an inference network and export it as ONNX.
+
+    \b
+    Example:
+      obfnet train inference --case mnist --arch cnn --out inference/
+    """
+    _need_torch()
+    from dataclasses import replace
+
+    from obfnet.training.inference import DEFAULT_SCHEDULE, train_inference
+
+    schedule = DEFAULT_SCHEDULE if epochs is None else replace(DEFAULT_SCHEDULE, epochs=epochs)
+    progress = terminal_progress()
+    dataset = load_case(case, data_dir=data_dir, progress=progress)
+    with claim_output(out, kind="inference"):
+        trained = train_inference(
+            dataset, out=out, architecture=arch, dtype=dtype, schedule=schedule, seed=seed, progress=progress
+        )
+    result = {
+        "onnx": str(trained.onnx_path),
+        "id": trained.card.id,
+        "case": case,
+        "architecture": arch,
+        "validation_accuracy": trained.card.validation_accuracy,
+    }
+    lines = [
+        f"inference network {trained.card.id[:12]}: {trained.onnx_path}",
+        f"validation accuracy {trained.card.validation_accuracy:.2%}",
+        f"serve it with: obfnet serve {trained.onnx_path}",
+    ]
+    print_result(result, lines, as_json=as_json, out=None)
+
+
+@train.command()
+@click.option("--case", required=True, help="Data set.")
+@click.option("--inference", "inference_path", type=click.Path(path_type=Path), required=True,
+              help="Folder of the inference network.")  # fmt: skip
+@click.option("--arch", default="mlp", show_default=True, help="mlp (the paper's O_M) or cnn (O_C).")
+@click.option(
+    "--hidden", type=click.IntRange(1), default=100, show_default=True, help="Width of the bottleneck."
+)
+@click.option("--protection", default="published", show_default=True, help="How O is limited.")
+@click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
+@click.option("--epochs", type=float, default=None, help="Passes over the training samples.  [default: 4]")
+@click.option("--key", type=click.Path(path_type=Path), default=None,
+              help="The coordinator's key; made on first use.")  # fmt: skip
+@common_options(out="Folder for the pool.", out_required=True)
+def obfuscation(
+    case: str, inference_path: Path, arch: str, hidden: int, protection: str, count: int, epochs: float | None,
+    key: Path | None, seed: int, data_dir: Path | None, out: Path, as_json: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Train a pool of obfuscation networks and publish it as signed bundles.
+
+    \b
+    Example:
+      obfnet train obfuscation --case mnist --inference inference/ --count 4 --out pool/
+    """
+    _need_torch()
+    from dataclasses import replace
+
+    from obfnet.bundle import load_or_create_coordinator_key, public_key_text
+    from obfnet.training.inference import load_inference
+    from obfnet.training.obfuscation import DEFAULT_SCHEDULE, PoolSettings, train_obfuscation
+
+    schedule = DEFAULT_SCHEDULE if epochs is None else replace(DEFAULT_SCHEDULE, epochs=epochs)
+    settings = PoolSettings(
+        architecture=arch, hidden=hidden, protection=protection, count=count, schedule=schedule, seed=seed
+    )
+    progress = terminal_progress()
+    network = load_inference(inference_path)
+    dataset = load_case(case, data_dir=data_dir, progress=progress)
+    signing_key = load_or_create_coordinator_key(key)
+    with claim_output(out, kind="pool"):
+        pool = train_obfuscation(
+            dataset, network, out=out, key=signing_key, settings=settings, progress=progress
+        )
+    result = {
+        "pool": str(pool.folder),
+        "public_key": public_key_text(signing_key),
+        "validation_accuracy": list(pool.validation_accuracy),
+        "reused": pool.reused,
+    }
+    shown = ", ".join(f"{value:.2%}" for value in pool.validation_accuracy)
+    lines = [
+        f"pool of {count}: {pool.folder}",
+        f"validation accuracy through I: {shown}",
+        f"devices trust it with: --trust {public_key_text(signing_key)}",
+    ]
+    print_result(result, lines, as_json=as_json, out=None)
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError("torch", "train") from exc

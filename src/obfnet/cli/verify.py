@@ -1,0 +1,51 @@
+"""`obfnet verify`: what a device would check before it runs a bundle or a pool."""
+
+from pathlib import Path
+
+import click
+
+from obfnet.bundle import Trust, verify as verify_path
+from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.core.errors import DataError
+from obfnet.core.files import sha256_hex
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--inference", "inference_path", type=click.Path(path_type=Path), default=None,
+              help="ONNX file of the inference network that it must have been made for.")  # fmt: skip
+@trust_option
+@common_options(out="File for the result as JSON.")
+def verify(
+    path: Path, inference_path: Path | None, trust: tuple[str, ...], seed: int, data_dir: Path | None,
+    out: Path | None, as_json: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Check a bundle or a pool: signature, hashes, shapes, and that it is no pass-through.
+
+    \b
+    Example:
+      obfnet verify pool/
+    """
+    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    wanted = None if inference_path is None else _network_id(inference_path)
+    verification = verify_path(path, trust=checked, inference_network_id=wanted)
+    budget = (
+        "no ceiling" if verification.budget_bits is None else f"{verification.budget_bits:g} bits a request"
+    )
+    lines = [
+        f"  {check.number:>2} {check.step:<24} {check.meaning}" for check in verification.checks if check.made
+    ]
+    lines += [
+        f"{verification.kind} of {verification.count}, signed by {verification.public_key}",
+        f"made for inference network {verification.inference_network_id[:12]}; budget claimed: {budget}",
+        "good: a device would run it; how much it leaks is for the audit to say",
+    ]
+    print_result(verification.to_dict(), lines, as_json=as_json, out=out)
+
+
+def _network_id(path: Path) -> str:
+    file = path / "inference.onnx" if path.is_dir() else path
+    try:
+        return sha256_hex(file.read_bytes())
+    except OSError as exc:
+        raise DataError(f"an ONNX file at {file}", exc.strerror or str(exc), "check --inference") from exc

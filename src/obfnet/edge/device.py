@@ -1,0 +1,236 @@
+"""The device of the inference phase: obfuscate with a bundle picked at random, send, read the answer.
+
+Fails closed: samples are obfuscated and checked before a connection is even opened, and `Device` holds no
+code that could send anything else. Raw samples can be sent too, for comparison, by a class whose name says
+what it does. What the backend can still learn is measured by the audit, not here.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.bundle import Pool, Trust, read_pool
+from obfnet.core.errors import BundleError
+from obfnet.core.spec import InputSpec, Samples
+from obfnet.edge.inputs import read_samples
+from obfnet.edge.session import ObfuscationSession
+from obfnet.oip import Client, connect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the backend said of one batch, and what it cost.
+
+    Args:
+        labels: `(N,)` int64, the index of the highest score.
+        scores: `(N, classes)` float32, as the inference network gave them.
+        bundle: Name of the bundle that obfuscated the batch; None for raw samples.
+        protocol: `"binary"`, `"json"` or `"grpc"`.
+        request_bytes: Size of the request's body, without headers.
+        obfuscate_s: Seconds to check and obfuscate; 0 for raw samples.
+        encode_s: Seconds to build the request.
+        decode_s: Seconds to parse and check the answer.
+        total_s: Seconds of it all, the network and the server included.
+    """
+
+    labels: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    bundle: str | None
+    protocol: str
+    request_bytes: int
+    obfuscate_s: float
+    encode_s: float
+    decode_s: float
+    total_s: float
+
+
+class Device:
+    """Asks a backend about obfuscated samples; a context manager.
+
+    Args:
+        pool: A pool, or the folder of one, which is then read and checked.
+        url: The backend, as `oip.connect` takes it. Nothing is sent until `infer`.
+        trust: Whose pools are accepted, when a folder is given; by default the first key is pinned.
+        model: The model's name on the backend.
+        protocol: `"auto"`, `"binary"` or `"json"`; gRPC follows from the URL.
+        timeout_s: Longest wait to connect, and longest wait for an answer; seconds.
+        retries: How often a fault is tried again that gave no answer; the same obfuscated bytes, to the
+            same host.
+        ca_path: PEM file of the certificate authorities to trust instead of the usual ones.
+        use_environment_proxies: Go through the proxies that the environment names.
+
+    Raises:
+        BundleError: the pool was refused, or is empty.
+        UsageError, MissingExtraError: as `oip.connect`.
+
+    Does not guarantee: that the backend learns nothing from obfuscated samples; see the audit of the
+    pool. The time a request takes is not hidden either.
+    """
+
+    def __init__(
+        self,
+        pool: Pool | Path | str,
+        url: str,
+        *,
+        trust: Trust | None = None,
+        model: str | None = None,
+        protocol: str = "auto",
+        timeout_s: float = 10.0,
+        retries: int = 2,
+        ca_path: Path | str | None = None,
+        use_environment_proxies: bool = False,
+    ) -> None:
+        self._pool = pool if isinstance(pool, Pool) else read_pool(pool, trust=trust)
+        if not self._pool.bundles:
+            raise BundleError("pool-empty", "at least one bundle in the pool", "none", "train a pool first")
+        self._sessions: dict[int, ObfuscationSession] = {}
+        self._client = connect(
+            url,
+            model=model,
+            protocol=protocol,
+            timeout_s=timeout_s,
+            retries=retries,
+            ca_path=ca_path,
+            use_environment_proxies=use_environment_proxies,
+        )
+
+    @property
+    def spec(self) -> InputSpec:
+        """What raw samples must be."""
+        spec: InputSpec = self._pool.bundles[0].input
+        return spec
+
+    def infer(self, raw: Samples | Path | str) -> Answer:
+        """Labels for one batch of raw samples; one request, through one bundle.
+
+        The bundle is picked by the operating system's random source, for each call anew. All samples of
+        a call share it: call once a sample to have each obfuscated by its own pick.
+
+        Args:
+            raw: As `read_samples` takes it: `(N, *shape)` or one sample, or a file.
+
+        Returns:
+            Labels, scores and costs.
+
+        Raises:
+            InputError, DataError: the samples do not fit; nothing was sent.
+            BundleError: obfuscation failed; nothing was sent, nor a connection opened.
+            BackendError: the backend could not be asked, or its answer is not to be believed.
+        """
+        started = time.perf_counter()
+        # 1. Raw samples that fit the spec.
+        samples = read_samples(raw, self.spec)
+        # 2. A bundle that nobody can predict.
+        index = secrets.randbelow(len(self._pool.bundles))
+        session = self._sessions.get(index)
+        if session is None:
+            session = self._sessions[index] = ObfuscationSession(self._pool.bundles[index])
+        # 3. Obfuscated and checked, or an exception that ends it here.
+        begun = time.perf_counter()
+        obfuscated = session.obfuscate(samples)
+        obfuscate_s = time.perf_counter() - begun
+        # 4. Only now is there a connection; it checks that the backend's model takes such samples.
+        name = self._pool.bundles[index].manifest.name
+        return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=name)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class UnsafeRawPassthrough:
+    """Sends raw samples, unprotected: for comparison only, never on a device; a context manager.
+
+    Args:
+        url: The backend, as `oip.connect` takes it.
+        spec: What raw samples must be.
+        model, protocol, timeout_s, retries, ca_path, use_environment_proxies: As for `Device`.
+
+    Raises:
+        UsageError, MissingExtraError: as `oip.connect`.
+
+    Does not guarantee: anything. The backend sees the samples.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        spec: InputSpec,
+        *,
+        model: str | None = None,
+        protocol: str = "auto",
+        timeout_s: float = 10.0,
+        retries: int = 2,
+        ca_path: Path | str | None = None,
+        use_environment_proxies: bool = False,
+    ) -> None:
+        self.spec = spec
+        self._client = connect(
+            url,
+            model=model,
+            protocol=protocol,
+            timeout_s=timeout_s,
+            retries=retries,
+            ca_path=ca_path,
+            use_environment_proxies=use_environment_proxies,
+        )
+
+    def infer(self, raw: Samples | Path | str) -> Answer:
+        """Labels for one batch of raw samples, which are sent as they are.
+
+        Args:
+            raw: As `read_samples` takes it.
+
+        Returns:
+            Labels, scores and costs; `bundle` is None.
+
+        Raises:
+            InputError, DataError: the samples do not fit.
+            BackendError: the backend could not be asked, or its answer is not to be believed.
+        """
+        started = time.perf_counter()
+        samples = read_samples(raw, self.spec)
+        return _answer(self._client, samples, started=started, obfuscate_s=0.0, bundle=None)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _answer(
+    client: Client, samples: Samples, *, started: float, obfuscate_s: float, bundle: str | None
+) -> Answer:
+    exchange = client.exchange(samples)
+    return Answer(
+        labels=exchange.scores.argmax(axis=1),
+        scores=exchange.scores,
+        bundle=bundle,
+        protocol=exchange.protocol,
+        request_bytes=exchange.request_bytes,
+        obfuscate_s=obfuscate_s,
+        encode_s=exchange.encode_s,
+        decode_s=exchange.decode_s,
+        total_s=time.perf_counter() - started,
+    )

@@ -1,0 +1,135 @@
+"""Samples from arrays and files, as the input spec wants them: `(N, *shape)`, its dtype, its range.
+
+Files that hold pixels (PNG, IDX, uint8 `.npy`) go through the spec's preprocessing; arrays are taken as
+they are, so that what a program passes is what is obfuscated. Resizing, colour conversion and audio are
+left out: a sample that does not fit is refused, not bent.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import png
+
+from obfnet.core.errors import DataError, DtypeError, ShapeError
+from obfnet.core.spec import InputSpec, Samples
+from obfnet.data.idx import read_idx_file
+
+MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+PIXEL_PREPROCESSING: Final = "uint8 / 255"
+_KNOWN: Final = "give a .npy, .png or IDX file (plain or .gz, one item as FILE#INDEX)"
+_CHANNELS: Final = {"CHW": 0, "HWC": 2}
+
+
+def read_samples(source: Samples | Path | str, spec: InputSpec) -> Samples:
+    """One batch of raw samples.
+
+    Args:
+        source: An array, `(N, *shape)` or one sample `(*shape)`, of the spec's dtype and range; or a
+            file: `.npy` (never a pickle), PNG, IDX (plain or gzip). `FILE#7` is item 7 alone.
+        spec: What the samples must be.
+
+    Returns:
+        `(N, *spec.shape)` of the spec's dtype, in its range, C-contiguous.
+
+    Raises:
+        DataError: the file is missing, too large, of no known kind, or broken.
+        ShapeError, DtypeError, RangeError: the samples are not what the spec says.
+
+    Example:
+        >>> spec = InputSpec(shape=(2,), dtype="float32", low=0, high=1, layout="C", preprocessing="none")
+        >>> read_samples(np.array([0, 0.5], np.float32), spec).shape
+        (1, 2)
+    """
+    array = source if isinstance(source, np.ndarray) else _from_file(str(source), spec)
+    samples = array[np.newaxis] if array.shape == spec.shape else array
+    spec.check(samples)
+    return np.ascontiguousarray(samples)
+
+
+def _from_file(source: str, spec: InputSpec) -> Samples:
+    path, index = _split_index(source)
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+        size_bytes = path.stat().st_size
+    except OSError as exc:
+        raise DataError(f"a sample file at {path}", exc.strerror or str(exc), "check the path") from exc
+    if size_bytes > MAX_FILE_BYTES:
+        raise DataError(f"at most {MAX_FILE_BYTES} bytes in {path}", str(size_bytes), "split the file")
+    if head.startswith(b"\x89PNG"):
+        array = _laid_out(_read_png(path, spec)[np.newaxis], spec)
+    elif head.startswith(b"\x93NUMPY"):
+        array = _read_npy(path)
+    elif head.startswith((b"\0\0", b"\x1f\x8b")):
+        array = read_idx_file(path, max_bytes=MAX_FILE_BYTES)
+        # Unlike a PNG file, an IDX file may hold its axes in the spec's order already.
+        array = array if array.shape[1:] == spec.shape else _laid_out(array, spec)
+    else:
+        raise DataError(f"a sample file at {path}", "a file of another kind", _KNOWN)
+    if index is not None:
+        if array.shape == spec.shape or not index < len(array):
+            count = 1 if array.shape == spec.shape else len(array)
+            raise DataError(f"an index below {count} for {path}", str(index), "count from 0")
+        array = array[index : index + 1]
+    return _preprocessed(array, spec)
+
+
+def _split_index(source: str) -> tuple[Path, int | None]:
+    name, mark, index = source.rpartition("#")
+    # A file may have a # of its own in its name.
+    if mark and index.isascii() and index.isdigit() and not Path(source).exists():
+        return Path(name), int(index)
+    return Path(source), None
+
+
+def _read_npy(path: Path) -> Samples:
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as exc:
+        raise DataError(f"a sound .npy file without pickles at {path}", "another", "save it again") from exc
+    array: Samples = loaded
+    if array.ndim == 0:
+        raise DataError(f"samples in {path}", "a single number", "save an array with a batch axis")
+    return array
+
+
+def _read_png(path: Path, spec: InputSpec) -> Samples:
+    try:
+        reader = png.Reader(bytes=path.read_bytes())
+        reader.preamble()
+        if reader.width * reader.height > spec.values:
+            raise ShapeError(
+                f"a picture of at most {spec.values} pixels",
+                f"{reader.width}x{reader.height}",
+                "scale it down",
+            )
+        width, height, rows, info = reader.asDirect()
+        pixels = np.array([list(row) for row in rows], np.uint16).reshape(height, width, info["planes"])
+    except (png.Error, OSError, ValueError, EOFError) as exc:
+        raise DataError(f"a sound PNG file at {path}", "a broken one", "save it again") from exc
+    if info["alpha"]:
+        raise DataError(f"a PNG file without transparency at {path}", "one with it", "save it without")
+    if info["bitdepth"] > 8:
+        raise DataError(f"a PNG file of 8 bits at {path}", f"{info['bitdepth']} bits", "save it with 8 bits")
+    levels = 2 ** info["bitdepth"] - 1
+    scaled: Samples = (pixels * (255 // levels)).astype(np.uint8)
+    return scaled[:, :, 0] if info["planes"] == 1 else scaled
+
+
+def _laid_out(pixels: Samples, spec: InputSpec) -> Samples:
+    """Puts the channel axis of `(N, H, W)` or `(N, H, W, C)` pixels where the spec has it."""
+    channel = _CHANNELS.get(spec.layout)
+    if channel is None or len(spec.shape) != 3:
+        return pixels
+    if pixels.ndim == 3:
+        return np.expand_dims(pixels, channel + 1)
+    return np.moveaxis(pixels, 3, 1) if pixels.ndim == 4 and channel == 0 else pixels
+
+
+def _preprocessed(array: Samples, spec: InputSpec) -> Samples:
+    if array.dtype != np.uint8 or spec.dtype == "uint8":
+        return array
+    if not spec.preprocessing.startswith(PIXEL_PREPROCESSING):
+        raise DtypeError(f"samples of {spec.dtype}", "uint8 pixels", f"apply: {spec.preprocessing}")
+    return array.astype(np.float32) / np.float32(255)

@@ -1,0 +1,101 @@
+"""Runs one bundle's obfuscation network, and hands out nothing that is not an obfuscated sample.
+
+Raw samples are checked before, obfuscated ones after: shape, dtype, range, and that they are no copy of
+what went in. Every call is checked, although the bundle was when it was read: a fault on the device must
+not send raw data either. Reading and trusting bundles is `bundle`'s.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+
+from obfnet.bundle import Bundle
+from obfnet.core.errors import BundleError, InputError
+from obfnet.core.spec import InputSpec, Samples
+
+# Closer to the raw sample than half a grey level of 255 is the raw sample.
+_COPY_SHARE: Final = 0.5 / 255
+
+
+class ObfuscationSession:
+    """One loaded obfuscation network.
+
+    Args:
+        bundle: A bundle that its reader accepted.
+
+    Raises:
+        BundleError: ONNX Runtime does not load its graph (check 'runs').
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._spec: InputSpec = bundle.input
+        self._name = bundle.manifest.name
+        self._dtype = np.dtype(self._spec.dtype)
+        self._copy_distance = (self._spec.high - self._spec.low) * _COPY_SHARE
+        options = onnxruntime.SessionOptions()
+        # More threads cost more than a network this small gains.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                bundle.graph, options, providers=["CPUExecutionProvider"]
+            )
+            self._input = self._session.get_inputs()[0].name
+            self._outputs = [self._session.get_outputs()[0].name]
+        except Exception as exc:
+            raise self._refused("runs", "a graph that ONNX Runtime loads", type(exc).__name__) from exc
+
+    def obfuscate(self, raw: Samples) -> Samples:
+        """O(raw), checked.
+
+        Args:
+            raw: `(N, *shape)` of the bundle's input spec: its dtype, finite, in its range, N ≥ 1.
+
+        Returns:
+            The obfuscated samples, of the same shape, dtype and range.
+
+        Raises:
+            ShapeError, DtypeError, RangeError: `raw` is not what the spec says.
+            BundleError: the network failed (check 'runs'), its output is not of the spec (check
+                'outputs'), or a sample came out as it went in (check 'pass-through').
+
+        Does not guarantee: that little can be learnt from the output; the audit measures that.
+        """
+        if not self._fits(raw):
+            self._spec.check(raw, name="raw")
+        try:
+            obfuscated: Samples = self._session.run(self._outputs, {self._input: raw})[0]
+        except Exception as exc:
+            raise self._refused("runs", "a graph that runs on this sample", type(exc).__name__) from exc
+        if obfuscated.shape != raw.shape or not self._fits(obfuscated):
+            try:
+                self._spec.check(obfuscated, name="obfuscated")
+            except InputError as exc:
+                raise self._refused("outputs", exc.expected, exc.got) from exc
+            if obfuscated.shape != raw.shape:
+                raise self._refused("outputs", f"{len(raw)} obfuscated samples", str(len(obfuscated)))
+        if self._holds_copy(raw, obfuscated):
+            raise self._refused("pass-through", "obfuscated samples that differ from the raw ones", "a copy")
+        return obfuscated
+
+    def _fits(self, samples: Samples) -> bool:
+        # NaN makes both comparisons false, so that two reductions do for range and finiteness.
+        return (
+            samples.dtype == self._dtype
+            and samples.shape[1:] == self._spec.shape
+            and len(samples) > 0
+            and bool(samples.min() >= self._spec.low)
+            and bool(samples.max() <= self._spec.high)
+        )
+
+    def _holds_copy(self, raw: Samples, obfuscated: Samples) -> bool:
+        if self._dtype.kind == "f":
+            distance = np.abs(obfuscated - raw).reshape(len(raw), -1).max(axis=1).min()
+            return bool(distance <= self._copy_distance)
+        return not bool((obfuscated != raw).reshape(len(raw), -1).any(axis=1).all())
+
+    def _refused(self, step: str, expected: str, got: str) -> BundleError:
+        return BundleError(
+            step, f"{expected} from bundle {self._name!r}", got, "nothing was sent; get a sound pool"
+        )

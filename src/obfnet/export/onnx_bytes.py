@@ -1,0 +1,123 @@
+"""ONNX bytes of a torch network, with a free batch axis and nothing of the machine that made them.
+
+The wire type is decided here: the networks themselves work on float samples in [0, 1], and where
+the backend takes uint8 the exported graph converts at its ends. The same network gives the same
+bytes, so that a bundle is reproducible and an inference network's id is stable.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any, Final, final
+
+import onnx
+import onnx.inliner
+import torch
+from torch import Tensor, nn
+
+from obfnet.core.spec import InputSpec
+
+INPUT_NAME: Final = "input"
+SCORES_NAME: Final = "scores"
+OBFUSCATED_NAME: Final = "obfuscated"
+_OPSET: Final = 20
+
+
+def inference_onnx(network: nn.Module, spec: InputSpec) -> bytes:
+    """The inference network as the backend serves it: samples in, class probabilities out.
+
+    Args:
+        network: Maps `(N, C, H, W)` float32 in [0, 1] to `(N, classes)` unnormalised scores.
+        spec: The wire's input: its dtype may be uint8, which the graph divides by 255.
+
+    Returns:
+        ONNX model with input `input` and output `scores`, `(N, classes)` float32, rows summing to 1.
+    """
+    return _export(_Served(network, spec), spec, SCORES_NAME)
+
+
+def obfuscation_onnx(network: nn.Module, spec: InputSpec) -> bytes:
+    """The obfuscation network as a device runs it: a sample in, a sample of the same spec out.
+
+    Args:
+        network: Maps `(N, C, H, W)` float32 in [0, 1] to the same.
+        spec: The wire's input; for uint8 the graph divides by 255, and rounds its result back.
+
+    Returns:
+        ONNX model with input `input` and output `obfuscated`.
+    """
+    return _export(_OnDevice(network, spec), spec, OBFUSCATED_NAME)
+
+
+@final
+class _Served(nn.Module):
+    def __init__(self, network: nn.Module, spec: InputSpec) -> None:
+        super().__init__()
+        self.network, self.integer = network, spec.dtype == "uint8"
+
+    def forward(self, samples: Tensor) -> Tensor:
+        unit = samples.float() / 255.0 if self.integer else samples
+        scores: Tensor = self.network(unit)
+        return scores.softmax(dim=1)
+
+
+@final
+class _OnDevice(nn.Module):
+    def __init__(self, network: nn.Module, spec: InputSpec) -> None:
+        super().__init__()
+        self.network, self.integer = network, spec.dtype == "uint8"
+
+    def forward(self, raw: Tensor) -> Tensor:
+        obfuscated: Tensor = self.network(raw.float() / 255.0 if self.integer else raw)
+        return (obfuscated * 255.0).round().to(torch.uint8) if self.integer else obfuscated
+
+
+def _export(module: nn.Module, spec: InputSpec, output: str) -> bytes:
+    example = torch.zeros(2, *spec.shape, dtype=torch.uint8 if spec.dtype == "uint8" else torch.float32)
+    with _quiet():
+        program: Any = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            input_names=[INPUT_NAME],
+            output_names=[output],
+            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+            opset_version=_OPSET,
+            external_data=False,
+            verbose=False,
+        )
+    return _stripped(program.model_proto)
+
+
+def _stripped(model: Any) -> bytes:
+    # The exporter notes source lines and paths beside every node; a published file must not hold them.
+    model.doc_string = ""
+    model.producer_name, model.producer_version = "obfnet", ""
+    model.graph.name, model.graph.doc_string = "network", ""
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    if model.functions:
+        model.CopyFrom(onnx.inliner.inline_local_functions(model))
+    for part in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        if hasattr(part, "metadata_props"):
+            del part.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    buffer = BytesIO()
+    buffer.write(model.SerializeToString(deterministic=True))
+    return buffer.getvalue()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter reports its own deprecations and progress; none of it concerns a user of ours.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,75 @@
+"""State of an unfinished training run on disk, as safetensors: no pickle, whole or not there.
+
+A checkpoint belongs to one set of settings, named by a fingerprint; another run's is not used.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from obfnet.core.files import canonical_json, sha256_hex, write_atomic
+
+
+def fingerprint(settings: dict[str, Any]) -> str:
+    """A short name for a set of settings: the same settings, the same name.
+
+    Example:
+        >>> fingerprint({"seed": 1}) == fingerprint({"seed": 1}) != fingerprint({"seed": 2})
+        True
+    """
+    return sha256_hex(canonical_json(settings))[:32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """Everything that a run needs to go on: finished steps, and tensors by name."""
+
+    done: int
+    tensors: dict[str, Tensor]
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """A file that holds the state of one unfinished run.
+
+    Args:
+        path: The file.
+        fingerprint: Name of the run's settings; a file of other settings counts as absent.
+        every_s: Seconds between two saves.
+    """
+
+    path: Path
+    fingerprint: str
+    every_s: float = 10.0
+    _saved_at: float = field(default_factory=time.monotonic, init=False)
+
+    def due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() - self._saved_at >= self.every_s
+
+    def save(self, state: State) -> None:
+        """Replaces the file atomically; raises `OutputError` where that fails."""
+        metadata = {"obfnet": json.dumps({"fingerprint": self.fingerprint, "done": state.done})}
+        write_atomic(self.path, save({k: v.contiguous() for k, v in state.tensors.items()}, metadata))
+        self._saved_at = time.monotonic()
+
+    def load(self) -> State | None:
+        """The saved state, or None where there is none of these settings or the file is broken."""
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                head = json.loads((file.metadata() or {}).get("obfnet", "{}"))
+                if head.get("fingerprint") != self.fingerprint:
+                    return None
+                return State(done=head["done"], tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError):
+            return None
+
+    def drop(self) -> None:
+        """Removes the file; it is fine if there is none."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,174 @@
+"""One resumable training loop for every network of ObfNet.
+
+It knows batches, the one-cycle learning rate, checkpoints and progress; what a step computes is
+handed to it. A run that was killed and started again ends with the same weights as one that was not.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from obfnet.core.errors import TrainingError, UsageError
+from obfnet.core.progress import Progress
+from obfnet.fitting.checkpoint import Checkpoint, State
+
+Step = Callable[[Tensor], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long to train and how fast: a one-cycle learning rate with Adam.
+
+    Args:
+        epochs: Passes over the training samples, > 0; may be a fraction.
+        batch_size: Samples a step, ≥ 1.
+        peak_rate: Highest learning rate, > 0; the rate rises to it, then falls to 0 along a cosine.
+        warm_up: Share of the steps in which the rate rises, in (0, 1).
+
+    Source: Smith and Topin 2018, *Super-Convergence* (the one-cycle policy).
+    """
+
+    epochs: float
+    batch_size: int = 64
+    peak_rate: float = 4e-3
+    warm_up: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.epochs > 0:
+            raise UsageError("epochs above 0", f"{self.epochs}", "train for at least a part of an epoch")
+        if self.batch_size < 1:
+            raise UsageError("a batch size of at least 1", f"{self.batch_size}", "use a larger one")
+        if not (self.peak_rate > 0 and 0 < self.warm_up < 1):
+            raise UsageError(
+                "peak_rate > 0 and warm_up in (0, 1)", f"{self.peak_rate}, {self.warm_up}", "change it"
+            )
+
+    def steps(self, samples: int) -> int:
+        """Number of steps for that many training samples, at least 1."""
+        return max(1, round(self.epochs * samples / self.batch_size))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of a step (0-based) out of `steps`.
+
+        Example:
+            >>> schedule = Schedule(epochs=1, peak_rate=1.0, warm_up=0.5)
+            >>> [round(schedule.rate(step, 4), 3) for step in range(4)]
+            [0.04, 0.52, 1.0, 0.5]
+        """
+        position = step / steps
+        if position < self.warm_up:
+            return self.peak_rate * (0.04 + 0.96 * position / self.warm_up)
+        return self.peak_rate * 0.5 * (1 + math.cos(math.pi * (position - self.warm_up) / (1 - self.warm_up)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a training run may use: length, seed, where to keep its state, whom to tell.
+
+    Args:
+        schedule: Length and learning rate.
+        seed: Of initial weights, sample order and dropout.
+        checkpoint: State of an unfinished run, or None to keep none.
+        progress: Told of every step.
+        task: What to call the work.
+    """
+
+    schedule: Schedule
+    seed: int
+    checkpoint: Checkpoint | None
+    progress: Progress
+    task: str
+
+
+def run_schedule(
+    modules: nn.Module,
+    step: Step,
+    *,
+    samples: int,
+    budget: Budget,
+) -> None:
+    """Trains `modules` in place, from their present weights or from the checkpoint's.
+
+    Args:
+        modules: Everything that is trained, as one module; its parameters with gradients are optimised.
+        step: Gets the indices of a batch, `(B,)` int64, computes gradients (backward included) and
+            returns the loss to show.
+        samples: Number of training samples, indices 0 ... samples-1.
+        budget: Length, seed, checkpoint (it holds the finished state at the end; drop it when the result is
+            kept elsewhere), progress.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        OutputError: a checkpoint cannot be written.
+    """
+    schedule, checkpoint, progress = budget.schedule, budget.checkpoint, budget.progress
+    parameters = {name: value for name, value in modules.named_parameters() if value.requires_grad}
+    optimiser = torch.optim.Adam(parameters.values(), lr=schedule.peak_rate)
+    steps = schedule.steps(samples)
+    done = _restore(checkpoint, parameters, optimiser)
+    progress.start(budget.task, steps)
+    for number, batch in _batches(samples, schedule.batch_size, budget.seed, first=done, steps=steps):
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate(number, steps)
+        optimiser.zero_grad(set_to_none=True)
+        loss = step(batch)
+        if not math.isfinite(loss):
+            raise TrainingError("a finite loss", f"{loss} in step {number}", "lower the learning rate")
+        optimiser.step()
+        progress.advance(number + 1, f"loss {loss:.3f}")
+        # Only here is the state whole: a Ctrl-C elsewhere falls back to the last save.
+        if checkpoint is not None and checkpoint.due():
+            checkpoint.save(_state(number + 1, parameters, optimiser))
+    if checkpoint is not None:
+        checkpoint.save(_state(steps, parameters, optimiser))
+    progress.finish()
+
+
+def _batches(
+    samples: int, batch_size: int, seed: int, *, first: int, steps: int
+) -> Iterator[tuple[int, Tensor]]:
+    # Each epoch's order comes from its own generator, so that a resumed run needs no replay.
+    per_epoch = max(1, samples // batch_size)
+    epoch, order = -1, torch.empty(0, dtype=torch.int64)
+    for number in range(first, steps):
+        if number // per_epoch != epoch:
+            epoch = number // per_epoch
+            order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+        start = (number % per_epoch) * batch_size
+        yield number, order[start : start + batch_size]
+
+
+def _state(done: int, parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam) -> State:
+    tensors = {"rng": torch.get_rng_state()}
+    for name, parameter in parameters.items():
+        tensors[f"weight/{name}"] = parameter.detach()
+        moments = optimiser.state.get(parameter, {})
+        tensors.update({f"{key}/{name}": value for key, value in moments.items()})
+    return State(done=done, tensors=tensors)
+
+
+def _restore(
+    checkpoint: Checkpoint | None, parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam
+) -> int:
+    state = checkpoint.load() if checkpoint is not None else None
+    if state is None:
+        return 0
+    try:
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(state.tensors[f"weight/{name}"])
+                moments = {
+                    key: state.tensors[f"{key}/{name}"].clone(memory_format=torch.preserve_format)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+                for key in ("exp_avg", "exp_avg_sq"):
+                    # Same memory layout as an uninterrupted run has, or sums are rounded otherwise.
+                    moments[key] = torch.empty_like(parameter).copy_(moments[key])
+                optimiser.state[parameter] = moments
+    except (KeyError, RuntimeError) as exc:
+        raise TrainingError("a checkpoint of this run", "another one", "delete it and train again") from exc
+    torch.set_rng_state(state.tensors["rng"])
+    return state.done

@@ -1,0 +1,235 @@
+"""Training of a pool: K obfuscation networks at once, each on I∘O with the inference network frozen.
+
+The networks share every batch and the machine's caches, and differ by their initial weights. The
+finished pool is a folder of signed bundles; `training.json` beside it says how it was made.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from torch import Tensor, nn
+
+from obfnet.bundle import build_bundle, public_key_text, write_pool
+from obfnet.core.errors import TrainingError, UsageError
+from obfnet.core.files import sha256_hex, write_json
+from obfnet.core.progress import Progress, Silent
+from obfnet.core.spec import InputSpec
+from obfnet.data.cases import Dataset, Split
+from obfnet.export import obfuscation_onnx
+from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, run_schedule
+from obfnet.nets.cost import count_macs, count_parameters
+from obfnet.training.classifier import accuracy, as_unit
+from obfnet.training.inference import InferenceNetwork
+from obfnet.training.protections import PROTECTIONS, Protection
+
+DEFAULT_SCHEDULE: Final = Schedule(epochs=4)
+_CARD = "training.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """What decides a pool, besides the data and the inference network.
+
+    Args:
+        architecture: `"mlp"` (O_M) or `"cnn"` (O_C).
+        hidden: Width n of the bottleneck, ≥ 1.
+        protection: Registry name.
+        count: Number of networks K, ≥ 1.
+        schedule: Length and learning rate; each network sees every training sample `epochs` times.
+        seed: From which each network's own seed is made.
+    """
+
+    architecture: str = "mlp"
+    hidden: int = 100
+    protection: str = "published"
+    count: int = 4
+    schedule: Schedule = DEFAULT_SCHEDULE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError("a pool of at least 1 network", f"{self.count}", "raise --count")
+        if self.hidden < 1:
+            raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedPool:
+    """A pool on disk and what its training saw.
+
+    Args:
+        folder: Signed bundles and `pool.json`.
+        validation_accuracy: Of I∘O for each network, in [0, 1], on the split cut from the training set.
+        reused: Whether it was there already, from the same settings.
+    """
+
+    folder: Path
+    validation_accuracy: tuple[float, ...]
+    reused: bool
+
+
+def train_obfuscation(
+    dataset: Dataset,
+    inference: InferenceNetwork,
+    *,
+    out: Path,
+    key: Ed25519PrivateKey,
+    settings: PoolSettings | None = None,
+    progress: Progress | None = None,
+) -> TrainedPool:
+    """Trains a pool against a frozen inference network and publishes it as signed bundles.
+
+    Args:
+        dataset: Training samples teach; validation samples give the accuracies; test samples are not read.
+        inference: The network that the backend serves; unchanged afterwards, which is checked.
+        out: Folder for the pool; made if missing.
+        key: The coordinator's key, which signs every bundle and the pool.
+        settings: What to train; the default is the paper's O_M(100), four networks, four epochs.
+        progress: Told of every step.
+
+    Returns:
+        The pool; the one that is there already if it came from the same settings.
+
+    Raises:
+        UsageError: a setting cannot be used.
+        TrainingError: the loss is not finite, or the inference network was changed by training.
+        OutputError: `out` cannot be written.
+
+    Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
+    """
+    progress, settings = progress or Silent(), settings or PoolSettings()
+    name = _fingerprint(dataset, inference, settings, key)
+    if (found := _finished(out, name)) is not None:
+        progress.say(f"pool: {out} was trained with these settings before, reused")
+        return found
+    protection = PROTECTIONS.get(settings.protection)()
+    networks = _fresh_networks(protection, settings, inference.card.input)
+    checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
+    frozen = _state_hash(inference.network)
+    _train_together(networks, protection, dataset.train, inference, settings, checkpoint, progress)
+    if _state_hash(inference.network) != frozen:
+        raise TrainingError(
+            "a frozen inference network", "weights that changed in training", "report this bug"
+        )
+    accuracies = [
+        accuracy(nn.Sequential(network, inference.network), dataset.validation) for network in networks
+    ]
+    bundles = [
+        _bundle(network, number, protection, inference, settings, key)
+        for number, network in enumerate(networks)
+    ]
+    write_pool(out, bundles, key)
+    card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(settings)}
+    write_json(out / _CARD, card)
+    checkpoint.drop()
+    return TrainedPool(folder=out, validation_accuracy=tuple(accuracies), reused=False)
+
+
+def _fresh_networks(protection: Protection, settings: PoolSettings, spec: InputSpec) -> nn.ModuleList:
+    networks = nn.ModuleList()
+    for number in range(settings.count):
+        torch.manual_seed(settings.seed * 10_007 + number + 1)
+        channels, height, width = spec.shape
+        networks.append(protection.build((channels, height, width), settings.architecture, settings.hidden))
+    torch.manual_seed(settings.seed)
+    return networks
+
+
+def _train_together(
+    networks: nn.ModuleList,
+    protection: Protection,
+    train: Split,
+    inference: InferenceNetwork,
+    settings: PoolSettings,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> None:
+    samples, labels = as_unit(train.samples), torch.tensor(train.labels)
+    integer = inference.card.input.dtype == "uint8"
+
+    def step(batch: Tensor) -> float:
+        raw, wanted = samples[batch], labels[batch]
+        total = 0.0
+        # One network after the other: a larger joint batch falls out of the processor's caches.
+        for network in networks:
+            sent = _as_sent(network(raw), integer=integer).contiguous(memory_format=torch.channels_last)
+            loss = protection.loss(inference.network, sent, raw, wanted)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total / len(networks)
+
+    budget = Budget(
+        schedule=settings.schedule,
+        seed=settings.seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        task=f"train pool of {settings.count} obfuscation networks",
+    )
+    run_schedule(networks, step, samples=len(labels), budget=budget)
+    networks.eval()
+
+
+def _as_sent(obfuscated: Tensor, *, integer: bool) -> Tensor:
+    # Rounding has no gradient: the backward pass goes straight through it (Bengio et al. 2013).
+    if not integer:
+        return obfuscated
+    return obfuscated + ((obfuscated * 255).round() / 255 - obfuscated).detach()
+
+
+def _bundle(
+    network: nn.Module,
+    number: int,
+    protection: Protection,
+    inference: InferenceNetwork,
+    settings: PoolSettings,
+    key: Ed25519PrivateKey,
+) -> bytes:
+    spec = inference.card.input
+    return build_bundle(
+        graph=obfuscation_onnx(network, spec),
+        key=key,
+        name=f"{inference.card.case}-{number:03d}",
+        case=inference.card.case,
+        input=spec,
+        protection=protection.name,
+        architecture=settings.architecture,
+        hidden=settings.hidden,
+        parameters=count_parameters(network),
+        macs=count_macs(network, spec.shape),
+        budget_bits=protection.budget_bits,
+        inference_network_id=inference.card.id,
+    )
+
+
+def _fingerprint(
+    dataset: Dataset, inference: InferenceNetwork, settings: PoolSettings, key: Ed25519PrivateKey
+) -> str:
+    decisive: dict[str, Any] = {
+        "data": dataset.fingerprint,
+        "inference": inference.card.id,
+        "settings": dataclasses.asdict(settings),
+        "key": public_key_text(key),
+        "torch": torch.__version__,
+    }
+    return fingerprint(decisive)
+
+
+def _finished(out: Path, name: str) -> TrainedPool | None:
+    try:
+        card = json.loads((out / _CARD).read_text())
+        if card["fingerprint"] != name or not (out / "pool.json").exists():
+            return None
+        return TrainedPool(folder=out, validation_accuracy=tuple(card["validation_accuracy"]), reused=True)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _state_hash(network: nn.Module) -> str:
+    tensors: Sequence[Tensor] = list(network.state_dict().values())
+    return sha256_hex(b"".join(value.contiguous().numpy().tobytes() for value in tensors))

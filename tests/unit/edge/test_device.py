@@ -1,0 +1,100 @@
+"""The device without a network: how it picks, what it answers, what it refuses."""
+
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from obfnet.core.errors import BundleError, RangeError
+from obfnet.edge import Device, UnsafeRawPassthrough
+from tests.wire.models import SPEC, faulty_obfuscators, obfuscator_bytes, pool_of, raw_samples
+from tests.wire.sockets import ANSWER, METADATA, ScriptedServer, http_answer
+
+
+def answers(method, path, headers, body):
+    if path.endswith("/infer"):
+        return http_answer(ANSWER)
+    return http_answer(METADATA if path.endswith("/models/model") else {"extensions": ["binary_tensor_data"]})
+
+
+@pytest.fixture
+def server():
+    with ScriptedServer(answers) as running:
+        yield running
+
+
+def test_an_answer_has_labels_scores_and_costs(server):
+    with Device(pool_of(obfuscator_bytes()), server.url) as device:
+        answer = device.infer(raw_samples())
+    assert answer.labels.tolist() == [1]
+    assert answer.labels.dtype == np.int64
+    assert answer.scores.tolist() == [[0.25, 0.5, 0.125]]
+    assert answer.bundle == "bundle-0"
+    assert answer.protocol == "binary"
+    assert answer.request_bytes == len(server.inference_requests[0][3])
+    assert answer.obfuscate_s > 0
+    assert answer.obfuscate_s + answer.encode_s + answer.decode_s < answer.total_s
+
+
+def test_what_is_sent_is_what_the_bundle_made(server):
+    raw = raw_samples()
+    with Device(pool_of(obfuscator_bytes()), server.url) as device:
+        device.infer(raw)
+    sent = np.frombuffer(server.inference_requests[0][3][-64:], np.float32).reshape(raw.shape)
+    from obfnet.edge import ObfuscationSession
+
+    assert (sent == ObfuscationSession(pool_of(obfuscator_bytes()).bundles[0]).obfuscate(raw)).all()
+    assert raw.tobytes() not in bytes(server.received)
+
+
+def test_every_bundle_is_picked_at_some_time_and_one_a_request(server):
+    pool = pool_of(*(obfuscator_bytes(seed=seed) for seed in range(4)))
+    with Device(pool, server.url) as device:
+        picked = Counter(device.infer(raw_samples()).bundle for _ in range(80))
+    assert set(picked) == {f"bundle-{index}" for index in range(4)}
+    assert server.connections == 1
+
+
+def test_an_empty_pool_is_refused():
+    with pytest.raises(BundleError, match="at least one bundle"):
+        Device(pool_of(), "http://127.0.0.1:1")
+
+
+def test_raw_samples_out_of_range_are_refused_before_anything_else(server):
+    with Device(pool_of(obfuscator_bytes()), server.url) as device, pytest.raises(RangeError):
+        device.infer(raw_samples() * 3)
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("fault", faulty_obfuscators())
+def test_a_fault_after_a_good_request_sends_nothing_more(server, fault):
+    pool = pool_of(obfuscator_bytes())
+    with Device(pool, server.url) as device:
+        device.infer(raw_samples())
+        before = len(server.received)
+        faulty = Device(pool_of(faulty_obfuscators()[fault][1]), server.url)
+        device._pool, device._sessions = faulty._pool, {}
+        with pytest.raises(BundleError):
+            device.infer(raw_samples(seed=5))
+        faulty.close()
+    assert len(server.received) == before
+
+
+def test_only_the_unsafe_class_sends_raw_samples(server):
+    raw = raw_samples()
+    with UnsafeRawPassthrough(server.url, SPEC) as unsafe:
+        answer = unsafe.infer(raw)
+    assert answer.bundle is None
+    assert answer.obfuscate_s == 0
+    assert raw.tobytes() in bytes(server.received)
+
+
+def test_a_device_imports_no_torch_and_no_training_code():
+    code = (
+        "import sys, obfnet.edge, obfnet.oip; "
+        "heavy = {'torch', 'onnx', 'sklearn', 'skimage', 'kserve', 'grpc'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

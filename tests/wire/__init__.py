@@ -1,0 +1,1 @@
+"""What the tests of the wire share: small ONNX models, scripted servers, a recording proxy."""
