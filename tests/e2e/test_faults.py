@@ -64,7 +64,7 @@ FAULTS = {
         "redirect",
         1,
     ),
-    "not-http": ((b"SSH-2.0-server\r\n",), BackendProtocolError, "HTTP answer", 1),
+    "not-http": ((b"SSH-2.0-server\r\n\r\n",), BackendProtocolError, "HTTP answer", 1),
     "garbage": (http_answer(b"\x00\xff garbage"), BackendProtocolError, "JSON", 1),
     "wrong-model": (http_answer({**ANSWER, "model_name": "m2"}), BackendProtocolError, "model 'model'", 1),
     "wrong-output": (changed(name="z"), BackendProtocolError, "output 'y'", 1),
@@ -156,9 +156,12 @@ def test_an_endless_answer_is_cut_off():
             while True:
                 connection.sendall(b" " * 65536)
 
-    with Endless(None) as server, connect(server.url) as client:
-        with pytest.raises(BackendProtocolError, match="at most"):
-            client.metadata()
+    with (
+        Endless(None) as server,
+        connect(server.url) as client,
+        pytest.raises(BackendProtocolError, match="at most"),
+    ):
+        client.metadata()
 
 
 @pytest.mark.parametrize("fault", faulty_obfuscators())
@@ -373,9 +376,12 @@ GRPC_FAULTS = {
 @pytest.mark.parametrize("fault", GRPC_FAULTS)
 def test_grpc_answers_that_are_not_to_be_believed(fault):
     fields, words = GRPC_FAULTS[fault]
-    with GrpcBackend(grpc_answer(**fields)) as server, Device(POOL, server.url) as device:
-        with pytest.raises(BackendProtocolError, match=words):
-            device.infer(raw_samples())
+    with (
+        GrpcBackend(grpc_answer(**fields)) as server,
+        Device(POOL, server.url) as device,
+        pytest.raises(BackendProtocolError, match=words),
+    ):
+        device.infer(raw_samples())
     assert len(server.calls) == 2
 
 

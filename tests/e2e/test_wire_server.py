@@ -144,3 +144,13 @@ def test_a_server_that_is_killed_is_one_clear_line(model):
         with pytest.raises(BackendUnavailableError, match=r"127\.0\.0\.1") as caught:
             client.infer(raw_samples())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "order", [("oip.grpc_channel", "serve.kserve_model"), ("serve.kserve_model", "oip.grpc_channel")]
+)
+def test_a_server_and_a_grpc_client_in_one_process_is_refused_in_one_line(order):
+    code = f"import obfnet.{order[0]}\nfrom obfnet.core.errors import UsageError\n"
+    code += f"try:\n    import obfnet.{order[1]}\nexcept UsageError as exc:\n    print(exc)\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "process of its own" in done.stdout

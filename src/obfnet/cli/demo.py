@@ -1,15 +1,18 @@
 """`obfnet demo`: the main job, end to end."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options
 from obfnet.core.errors import MissingExtraError
+
+_NEEDED_LATE: Final = ("kserve", "sklearn", "jinja2")
 
 
 @click.command()
@@ -21,19 +24,32 @@ from obfnet.core.errors import MissingExtraError
 @click.option("--quick", is_flag=True, help="The same with less training; its figures are worse.")
 @common_options(out="Folder for everything the demo makes.", out_default="obfnet-demo")
 def demo(
-    case: str, arch: str, count: int, quick: bool, seed: int, data_dir: Path | None, out: Path, as_json: bool,
+    case: str,
+    arch: str,
+    count: int,
+    quick: bool,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
     debug: bool,
-) -> None:  # fmt: skip
-    """Train, serve, obfuscate, ask, attack and report, with real parts on real digits.
+) -> None:
+    r"""Train, serve, obfuscate, ask, attack and report, with real parts on real digits.
 
     \b
     Example:
       obfnet demo --quick --out demo/
     """
+    # Found out now rather than after the training.
+    for package in _NEEDED_LATE:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, "all")
     try:
         from obfnet.demo.run import run_demo
         from obfnet.demo.settings import DemoSettings
     except ModuleNotFoundError as exc:
+        if (exc.name or "").startswith("obfnet"):
+            raise
         raise MissingExtraError(exc.name or "torch", "all") from exc
     make = DemoSettings.quick if quick else DemoSettings.full
     command = " ".join(["obfnet", *sys.argv[1:]])
@@ -53,16 +69,30 @@ def _table(figures: dict[str, Any]) -> str:
     attack = f"{leakage['attack']}, {leakage['threat_level']}"
     rows = [
         ("accuracy, raw", f"{accuracy['raw']:.2%}"),
-        ("accuracy, obfuscated (mean, worst)", f"{accuracy['obfuscated']:.2%}, {accuracy['obfuscated_worst']:.2%}"),
+        (
+            "accuracy, obfuscated (mean, worst)",
+            f"{accuracy['obfuscated']:.2%}, {accuracy['obfuscated_worst']:.2%}",
+        ),
         ("accuracy, device only at O's cost", f"{accuracy['device_only']:.2%}"),
         (f"SSIM rebuilt from obfuscated ({attack})", f"{leakage['ssim']:.3f}"),
         ("SSIM rebuilt from raw, same attack", f"{leakage['raw_ssim']:.3f}"),
         ("SSIM of the label alone (floor)", f"{leakage['floor_ssim']:.3f}"),
-        ("normalised leakage (0 = label, 1 = raw)", f"{leakage['normalised']:.2f}"),
-        ("one obfuscation on the device", f"{bundle['latency_us']:.0f} µs (runtime alone {bundle['bare_runtime_us']:.0f})"),
-        ("request, raw and obfuscated", f"{figures['request_bytes']['raw']} and {figures['request_bytes']['obfuscated']} bytes"),
+        (
+            "normalised leakage (0 = label, 1 = raw)",
+            "not to be had: the attack on raw does not beat the floor"
+            if leakage["normalised"] is None
+            else f"{leakage['normalised']:.2f}",
+        ),
+        (
+            "one obfuscation on the device",
+            f"{bundle['latency_us']:.0f} µs (runtime alone {bundle['bare_runtime_us']:.0f})",
+        ),
+        (
+            "request, raw and obfuscated",
+            f"{figures['request_bytes']['raw']} and {figures['request_bytes']['obfuscated']} bytes",
+        ),
         ("time", f"{figures['seconds']['total']:.0f} s"),
-    ]  # fmt: skip
+    ]
     width = max(len(name) for name, _ in rows)
     heading = f"case {figures['case']}, {bundle['count']} networks, protection {bundle['protection']}"
     if figures["case"] != figures["case_requested"]:

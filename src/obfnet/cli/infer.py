@@ -17,17 +17,32 @@ from obfnet.edge import Device, UnsafeRawPassthrough
 @click.option("--input", "input_path", required=True, help="PNG, .npy or IDX file; IDX#7 is its eighth item.")
 @click.option("--raw", "send_raw", is_flag=True, help="Send the raw sample, UNPROTECTED, for comparison.")
 @click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
-@click.option("--protocol", type=click.Choice(["auto", "binary", "json", "grpc"]), default="auto",
-              show_default=True, help="How tensors travel.")  # fmt: skip
+@click.option(
+    "--protocol",
+    type=click.Choice(["auto", "binary", "json", "grpc"]),
+    default="auto",
+    show_default=True,
+    help="How tensors travel.",
+)
 @click.option("--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait.")
 @trust_option
 @common_options(out="File for the answer as JSON.")
 def infer(
-    pool_path: Path, url: str, input_path: str, send_raw: bool, model: str | None, protocol: str,
-    timeout_s: float, trust: tuple[str, ...], seed: int, data_dir: Path | None, out: Path | None, as_json: bool,
+    pool_path: Path,
+    url: str,
+    input_path: str,
+    send_raw: bool,
+    model: str | None,
+    protocol: str,
+    timeout_s: float,
+    trust: tuple[str, ...],
+    seed: int,
+    data_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
     debug: bool,
-) -> None:  # fmt: skip
-    """Obfuscate a sample with a bundle picked at random and have the backend classify it.
+) -> None:
+    r"""Obfuscate a sample with a bundle picked at random and have the backend classify it.
 
     \b
     Example:

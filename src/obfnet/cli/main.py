@@ -43,6 +43,16 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; Ctrl-C becomes `Abort` without the empty line that click would write."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            if sys.stderr.isatty():
+                # Off the line that the terminal wrote ^C on.
+                click.echo(err=True)
+            raise click.Abort from exc
+
 
 @click.group(
     cls=LazyGroup,
@@ -96,6 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output went away; there is nobody to tell.
         sys.stderr.close()
         sys.exit(_EXIT_FAILURE)
+    except OSError as exc:
+        # What no part foresaw, like a folder of ours that others own, is still the user's to mend.
+        named = exc.filename or "the system"
+        _fail(
+            f"expected to use {named}, got {exc.strerror or type(exc).__name__}; check it, or see --debug",
+            _EXIT_FAILURE,
+            debug=debug,
+            as_json=as_json,
+        )
     except Exception as exc:
         _fail(
             f"internal error, {type(exc).__name__}: {exc}; please report it with the output of --debug",

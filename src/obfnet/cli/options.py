@@ -25,15 +25,32 @@ def common_options(
 
     def add(function: F) -> F:
         decorators = [
-            click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-                         help="Seed of all randomness that should repeat; the device's picks never do."),
-            click.option("--data-dir", type=click.Path(path_type=Path), default=None,
-                         help="Folder with the data sets; OBFNET_DATA does the same."),
-            click.option("--out", type=click.Path(path_type=Path), default=out_default, required=out_required,
-                         show_default=out_default is not None, help=out),
-            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
+            click.option(
+                "--seed",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Seed of all randomness that should repeat; the device's picks never do.",
+            ),
+            click.option(
+                "--data-dir",
+                type=click.Path(path_type=Path),
+                default=None,
+                help="Folder with the data sets; OBFNET_DATA does the same.",
+            ),
+            click.option(
+                "--out",
+                type=click.Path(path_type=Path),
+                default=out_default,
+                required=out_required,
+                show_default=out_default is not None,
+                help=out,
+            ),
+            click.option(
+                "--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."
+            ),
             click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-        ]  # fmt: skip
+        ]
         for decorator in reversed(decorators):
             function = decorator(function)
         return function
@@ -47,7 +64,7 @@ def trust_option(function: F) -> F:
         "--trust",
         multiple=True,
         metavar="KEY",
-        help="Coordinator's public key to accept, as text or a file; without it the first key seen is pinned.",
+        help="Coordinator's public key to accept, text or file; without it the first key seen is pinned.",
     )(function)
 
 

@@ -25,10 +25,19 @@ from obfnet.serve import run_server
 )
 @common_options(out="File for the ports, written as JSON once the model answers.")
 def serve(
-    model: Path, port: int, grpc_port: int | None, host: str, name: str, threads: int, seed: int,
-    data_dir: Path | None, out: Path | None, as_json: bool, debug: bool,
-) -> None:  # fmt: skip
-    """Serve an ONNX model over the Open Inference Protocol v2, until Ctrl-C or SIGTERM.
+    model: Path,
+    port: int,
+    grpc_port: int | None,
+    host: str,
+    name: str,
+    threads: int,
+    seed: int,
+    data_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Serve an ONNX model over the Open Inference Protocol v2, until Ctrl-C or SIGTERM.
 
     \b
     Example:

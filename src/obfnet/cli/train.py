@@ -25,10 +25,17 @@ def train() -> None:
 )
 @common_options(out="Folder for the network.", out_required=True)
 def inference(
-    case: str, arch: str, epochs: float | None, dtype: str, seed: int, data_dir: Path | None, out: Path,
-    as_json: bool, debug: bool,
-) -> None:  # fmt: skip
-    """Train an inference network and export it as ONNX.
+    case: str,
+    arch: str,
+    epochs: float | None,
+    dtype: str,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Train an inference network and export it as ONNX.
 
     \b
     Example:
@@ -63,8 +70,13 @@ def inference(
 
 @train.command()
 @click.option("--case", required=True, help="Data set.")
-@click.option("--inference", "inference_path", type=click.Path(path_type=Path), required=True,
-              help="Folder of the inference network.")  # fmt: skip
+@click.option(
+    "--inference",
+    "inference_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the inference network.",
+)
 @click.option("--arch", default="mlp", show_default=True, help="mlp (the paper's O_M) or cnn (O_C).")
 @click.option(
     "--hidden", type=click.IntRange(1), default=100, show_default=True, help="Width of the bottleneck."
@@ -72,14 +84,26 @@ def inference(
 @click.option("--protection", default="published", show_default=True, help="How O is limited.")
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option("--epochs", type=float, default=None, help="Passes over the training samples.  [default: 4]")
-@click.option("--key", type=click.Path(path_type=Path), default=None,
-              help="The coordinator's key; made on first use.")  # fmt: skip
+@click.option(
+    "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
+)
 @common_options(out="Folder for the pool.", out_required=True)
 def obfuscation(
-    case: str, inference_path: Path, arch: str, hidden: int, protection: str, count: int, epochs: float | None,
-    key: Path | None, seed: int, data_dir: Path | None, out: Path, as_json: bool, debug: bool,
-) -> None:  # fmt: skip
-    """Train a pool of obfuscation networks and publish it as signed bundles.
+    case: str,
+    inference_path: Path,
+    arch: str,
+    hidden: int,
+    protection: str,
+    count: int,
+    epochs: float | None,
+    key: Path | None,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Train a pool of obfuscation networks and publish it as signed bundles.
 
     \b
     Example:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from obfnet.bundle import Trust, verify as verify_path
+from obfnet.bundle import Trust
+from obfnet.bundle import verify as verify_path
 from obfnet.cli.options import common_options, print_result, trust_option
 from obfnet.core.errors import DataError
 from obfnet.core.files import sha256_hex
@@ -12,15 +13,26 @@ from obfnet.core.files import sha256_hex
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--inference", "inference_path", type=click.Path(path_type=Path), default=None,
-              help="ONNX file of the inference network that it must have been made for.")  # fmt: skip
+@click.option(
+    "--inference",
+    "inference_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="ONNX file of the inference network that it must have been made for.",
+)
 @trust_option
 @common_options(out="File for the result as JSON.")
 def verify(
-    path: Path, inference_path: Path | None, trust: tuple[str, ...], seed: int, data_dir: Path | None,
-    out: Path | None, as_json: bool, debug: bool,
-) -> None:  # fmt: skip
-    """Check a bundle or a pool: signature, hashes, shapes, and that it is no pass-through.
+    path: Path,
+    inference_path: Path | None,
+    trust: tuple[str, ...],
+    seed: int,
+    data_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Check a bundle or a pool: signature, hashes, shapes, and that it is no pass-through.
 
     \b
     Example:

@@ -74,7 +74,8 @@ def claim_output(folder: Path, *, kind: str) -> Iterator[Path]:
     """Makes `folder` this command's own for as long as the block runs.
 
     A folder that already holds something else is refused, so that no foreign file is mixed with or
-    replaced by ours; so is one in which another ObfNet command is at work.
+    replaced by ours; so is one in which another ObfNet command is at work. Where the block raises before
+    anything was written, the folder is left as it was found.
 
     Args:
         folder: Made if it is missing.
@@ -86,7 +87,7 @@ def claim_output(folder: Path, *, kind: str) -> Iterator[Path]:
     Raises:
         OutputError: it holds other content, is in use, or cannot be written.
     """
-    marker = folder / _MARKER
+    marker, made = folder / _MARKER, not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         foreign = not marker.exists() and any(folder.iterdir())
@@ -98,7 +99,8 @@ def claim_output(folder: Path, *, kind: str) -> Iterator[Path]:
                 content,
                 "give another --out, or empty it",
             )
-        lock = marker.open("a+")
+        # Without a buffer, so that nothing is left to be written when the disk is full.
+        lock = marker.open("ab", buffering=0)
     except OSError as exc:
         raise OutputError(
             f"a folder to write to at {folder}", exc.strerror or str(exc), "give another --out"
@@ -106,6 +108,8 @@ def claim_output(folder: Path, *, kind: str) -> Iterator[Path]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                raise BlockingIOError("the former owner is just leaving")
         except OSError as exc:
             raise OutputError(
                 f"{folder} to be free",
@@ -114,8 +118,20 @@ def claim_output(folder: Path, *, kind: str) -> Iterator[Path]:
             ) from exc
         try:
             lock.truncate(0)
-            lock.write(kind)
-            lock.flush()
+            lock.write(kind.encode())
         except OSError as exc:
             raise OutputError(f"to write in {folder}", exc.strerror or str(exc), "free space") from exc
-        yield folder
+        try:
+            yield folder
+        except BaseException:
+            _leave_nothing(folder, marker, made=made)
+            raise
+
+
+def _leave_nothing(folder: Path, marker: Path, *, made: bool) -> None:
+    """Removes what `claim_output` made, where nothing came of it."""
+    with suppress(OSError):
+        if list(folder.iterdir()) == [marker]:
+            marker.unlink()
+            if made:
+                folder.rmdir()

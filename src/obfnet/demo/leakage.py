@@ -46,9 +46,14 @@ class Leakage:
     mse: npt.NDArray[np.float64]
 
     def figures(self) -> dict[str, Any]:
-        """The `leakage` part of a result file; means over the test samples, with the worst beside them."""
-        gap = float(self.raw_ssim.mean() - self.floor_ssim.mean())
-        normalised = (self.ssim - self.floor_ssim.mean()) / gap
+        """The `leakage` part of a result file; means over the test samples, with the worst beside them.
+
+        `normalised` and `share_over_half` are None where the attack on raw samples does not beat the
+        floor: such an attacker is not able, and says nothing.
+        """
+        floor = float(self.floor_ssim.mean())
+        gap = float(self.raw_ssim.mean()) - floor
+        normalised = (self.ssim - floor) / gap if gap > 0 else None
         return {
             "attack": "decoder",
             "threat_level": "T2",
@@ -58,9 +63,9 @@ class Leakage:
             "ssim_worst": float(self.ssim.max()),
             "mse": float(self.mse.mean()),
             "raw_ssim": float(self.raw_ssim.mean()),
-            "floor_ssim": float(self.floor_ssim.mean()),
-            "normalised": float((self.ssim.mean() - self.floor_ssim.mean()) / gap),
-            "share_over_half": float((normalised > 0.5).mean()),
+            "floor_ssim": floor,
+            "normalised": None if normalised is None else float(normalised.mean()),
+            "share_over_half": None if normalised is None else float((normalised > 0.5).mean()),
             "samples": len(self.ssim),
         }
 

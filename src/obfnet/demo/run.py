@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +25,14 @@ from obfnet.core.errors import BackendError, ObfNetError
 from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
-from obfnet.data.cases import Dataset, Split, load_case
+from obfnet.data.cases import CASES, Dataset, Split, load_case
 from obfnet.data.fetch import NoSourceError
 from obfnet.demo.device import Job, job_text
 from obfnet.demo.leakage import Leakage, as_unit, measure_leakage
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Budget, Checkpoint, fingerprint
+from obfnet.nets import INFERENCE_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.nets.device_only import device_only_within
 from obfnet.report.demo_page import Pictures, render_demo
@@ -77,11 +79,15 @@ def run_demo(
         OutputError: `out` holds other content, is in use, or cannot be written.
         ObfNetError: whatever a step raises.
     """
+    # A name that nobody knows must not leave a folder behind.
+    CASES.get(settings.case)
+    INFERENCE_ARCHITECTURES.get(settings.architecture)
     with claim_output(out, kind="demo"):
         clock = _Clock()
         with clock.timed("data"):
             dataset, fallback = _load(settings.case, data_dir, progress)
             dataset = replace(dataset, test=_thinned(dataset.test, settings.scored))
+            settings = settings.for_samples(len(dataset.train.labels))
         with clock.timed("train_inference"):
             inference = train_inference(
                 dataset,
@@ -230,9 +236,9 @@ def _ask_backend(
 ) -> _Answers:
     progress.start("ask the backend, raw and obfuscated", 1)
     raw = dataset.test.samples
-    folder.mkdir(parents=True, exist_ok=True)
-    samples = folder / "raw.npy"
-    np.save(samples, raw)
+    samples, buffer = folder / "raw.npy", BytesIO()
+    np.save(buffer, raw)
+    write_atomic(samples, buffer.getvalue())
     try:
         with BackendProcess(inference.onnx_path, threads=len(os.sched_getaffinity(0))) as backend:
             job = Job(

@@ -7,13 +7,16 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from obfnet.core.files import canonical_json, sha256_hex, write_atomic
+
+_SHORTEST_WAIT_S: Final = 1.0
+_SHARE_OF_TIME: Final = 0.01
 
 
 def fingerprint(settings: dict[str, Any]) -> str:
@@ -41,23 +44,28 @@ class Checkpoint:
     Args:
         path: The file.
         fingerprint: Name of the run's settings; a file of other settings counts as absent.
-        every_s: Seconds between two saves.
+        every_s: Longest time between two saves; seconds. Where a save is quick it comes sooner, as long as
+            saving takes a small share of the run's time.
     """
 
     path: Path
     fingerprint: str
     every_s: float = 10.0
     _saved_at: float = field(default_factory=time.monotonic, init=False)
+    _cost_s: float = field(default=0.0, init=False)
 
     def due(self) -> bool:
         """Whether it is time to save again."""
-        return time.monotonic() - self._saved_at >= self.every_s
+        wait_s = min(self.every_s, max(_SHORTEST_WAIT_S, self._cost_s / _SHARE_OF_TIME))
+        return time.monotonic() - self._saved_at >= wait_s
 
     def save(self, state: State) -> None:
         """Replaces the file atomically; raises `OutputError` where that fails."""
+        begun = time.monotonic()
         metadata = {"obfnet": json.dumps({"fingerprint": self.fingerprint, "done": state.done})}
         write_atomic(self.path, save({k: v.contiguous() for k, v in state.tensors.items()}, metadata))
         self._saved_at = time.monotonic()
+        self._cost_s = self._saved_at - begun
 
     def load(self) -> State | None:
         """The saved state, or None where there is none of these settings or the file is broken."""

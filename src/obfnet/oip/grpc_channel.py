@@ -10,7 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from obfnet.core.errors import BackendError, BackendProtocolError, BackendRefusedError, MissingExtraError
+from obfnet.core.errors import (
+    BackendError,
+    BackendProtocolError,
+    BackendRefusedError,
+    MissingExtraError,
+    UsageError,
+)
 from obfnet.core.spec import Samples
 from obfnet.oip.channel import Channel, Endpoint, TransientError, timed_out, unreachable, with_retries
 from obfnet.oip.tensors import (
@@ -28,6 +34,11 @@ try:
     from tritonclient.grpc import service_pb2, service_pb2_grpc
 except (ModuleNotFoundError, RuntimeError) as _exc:
     raise MissingExtraError("tritonclient.grpc", "grpc") from _exc
+except TypeError as _exc:
+    # Both define the protocol's messages, and protobuf takes one definition a process.
+    raise UsageError(
+        "a process without KServe for a gRPC client", "one with it", "serve in a process of its own"
+    ) from _exc
 
 _TYPED_CONTENTS: Final = {"FP32": "fp32_contents", "FP64": "fp64_contents"}
 

@@ -33,7 +33,6 @@ class _Answer:
     status: int
     body: bytes
     json_bytes: int | None
-    location: str
 
 
 class RestChannel(Channel):
@@ -222,7 +221,6 @@ class RestChannel(Channel):
             status=response.status_code,
             body=b"".join(chunks),
             json_bytes=None if length is None else int(length),
-            location=response.headers.get("location", ""),
         )
 
     def _accepted(self, answer: _Answer) -> _Answer:

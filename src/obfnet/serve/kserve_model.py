@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from obfnet.core.errors import MissingExtraError
+from obfnet.core.errors import MissingExtraError, UsageError
 from obfnet.core.spec import Samples
 from obfnet.oip.rest import BINARY_EXTENSION
 from obfnet.oip.tensors import TensorMetadata
@@ -25,6 +25,13 @@ try:
     from kserve.protocol.dataplane import DataPlane
 except ModuleNotFoundError as _exc:
     raise MissingExtraError(_exc.name or "kserve", "serve") from _exc
+except TypeError as _exc:
+    # Both define the protocol's messages, and protobuf takes one definition a process.
+    raise UsageError(
+        "a process without a gRPC client to serve in",
+        "one with it",
+        "use a process of its own: BackendProcess",
+    ) from _exc
 finally:
     sys.argv = _argv
 

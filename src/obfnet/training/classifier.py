@@ -34,10 +34,14 @@ def accuracy(network: nn.Module, split: Split, *, batch_size: int = 256) -> floa
     network.eval()
     with torch.no_grad():
         right = sum(
-            int((network(as_unit(split.samples[start : start + batch_size])).argmax(1).numpy()
-                 == split.labels[start : start + batch_size]).sum())
+            int(
+                (
+                    network(as_unit(split.samples[start : start + batch_size])).argmax(1).numpy()
+                    == split.labels[start : start + batch_size]
+                ).sum()
+            )
             for start in range(0, len(split.labels), batch_size)
-        )  # fmt: skip
+        )
     for module, mode in modes.items():
         module.training = mode
     return right / len(split.labels)

@@ -1,0 +1,46 @@
+"""The leakage part of a result: scaled between the floor and raw, or not at all where the control fails."""
+
+import json
+
+import numpy as np
+import pytest
+
+from obfnet.demo.leakage import Leakage, as_unit
+
+
+def leakage(*, ssim, raw, floor):
+    picture = np.zeros((2, 1, 4, 4), np.float32)
+    return Leakage(
+        reconstructed=picture,
+        reconstructed_raw=picture,
+        floor=picture,
+        ssim=np.array(ssim),
+        raw_ssim=np.array([raw, raw]),
+        floor_ssim=np.array([floor, floor]),
+        mse=np.array([0.1, 0.2]),
+    )
+
+
+def test_0_is_what_the_label_gives_and_1_what_raw_data_give():
+    assert leakage(ssim=[0.2, 0.2], raw=0.8, floor=0.2).figures()["normalised"] == pytest.approx(0)
+    assert leakage(ssim=[0.8, 0.8], raw=0.8, floor=0.2).figures()["normalised"] == pytest.approx(1)
+
+
+def test_the_worst_sample_is_beside_the_mean():
+    figures = leakage(ssim=[0.3, 0.7], raw=0.8, floor=0.2).figures()
+    assert figures["ssim"] == pytest.approx(0.5)
+    assert figures["ssim_worst"] == 0.7
+    assert figures["share_over_half"] == 0.5
+
+
+@pytest.mark.parametrize("raw", [0.1, 0.2])
+def test_an_attack_that_fails_its_control_is_not_scaled(raw):
+    figures = leakage(ssim=[0.3, 0.3], raw=raw, floor=0.2).figures()
+    assert figures["normalised"] is None
+    assert figures["share_over_half"] is None
+    json.dumps(figures, allow_nan=False)
+
+
+def test_bytes_become_unit_range():
+    assert as_unit(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
+    assert as_unit(np.array([0.5], np.float32)).dtype == np.float32
