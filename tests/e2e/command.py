@@ -59,7 +59,7 @@ class Running:
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def finish(self, timeout_s: float = 120) -> Outcome:
+    def finish(self, timeout_s: float = 300) -> Outcome:
         try:
             code = self.process.wait(timeout_s)
         finally:
@@ -84,7 +84,8 @@ def start(*arguments, env=None, without=(), prelude="", preexec=None) -> Running
     """
     run = uuid.uuid4().hex
     variables = {name: value for name, value in os.environ.items() if name not in without}
-    variables.update({**(env or {}), RUN: run})
+    # Two threads that wait for each other in turn are many times slower than one where cores are shared.
+    variables.update({"OMP_NUM_THREADS": "1", **(env or {}), RUN: run})
     entry = ["-m", "obfnet"]
     if prelude:
         entry = ["-c", f"{prelude}\nfrom obfnet.cli.main import main\nmain()"]
@@ -110,7 +111,7 @@ def start(*arguments, env=None, without=(), prelude="", preexec=None) -> Running
     return running
 
 
-def obfnet(*arguments, timeout_s=120, **options) -> Outcome:
+def obfnet(*arguments, timeout_s=300, **options) -> Outcome:
     """Runs `obfnet ARGUMENTS` to its end; options as for `start`."""
     return start(*arguments, **options).finish(timeout_s)
 

@@ -51,6 +51,8 @@ def common_options(
             ),
             click.option("--debug", is_flag=True, help="Show the traceback of an error."),
         ]
+        # Docstrings are raw, as the linter wants; click's mark for lines to keep is the character itself.
+        function.__doc__ = (function.__doc__ or "").replace("\\b\n", "\b\n")
         for decorator in reversed(decorators):
             function = decorator(function)
         return function

@@ -4,9 +4,10 @@ Training, fetching and attacking call a `Progress`; the command line shows it, a
 the silent one.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Receives the state of the work under way."""
 

@@ -32,5 +32,7 @@ def png_data_uri(sample: npt.NDArray[np.float32]) -> str:
     levels = np.rint(np.clip(np.nan_to_num(sample), 0, 1) * 255).astype(np.uint8)
     rows = levels.transpose(1, 2, 0).reshape(height, width * channels)
     buffer = BytesIO()
-    png.Writer(width=width, height=height, greyscale=channels == 1, bitdepth=8, compression=9).write(buffer, rows)
+    png.Writer(width=width, height=height, greyscale=channels == 1, bitdepth=8, compression=9).write(
+        buffer, rows
+    )
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

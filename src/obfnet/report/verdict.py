@@ -90,7 +90,9 @@ def compare_with_device_only(accuracy: dict[str, Any]) -> str:
     figures = f"{percent(alone)} against {percent(remote)} for obfuscated samples through the backend"
     only = "here remote inference buys only the confidentiality of the backend's model, no accuracy."
     if alone >= remote:
-        return f"A classifier of the same cost, run on the device, is at least as accurate ({figures}): {only}"
+        return (
+            f"A classifier of the same cost, run on the device, is at least as accurate ({figures}): {only}"
+        )
     if remote - alone <= margin:
         return (
             f"A classifier of the same cost, run on the device, is as accurate as {samples:,} samples can tell "
@@ -105,11 +107,15 @@ def compare_with_device_only(accuracy: dict[str, Any]) -> str:
 
 def _attack_is_able(leakage: dict[str, Any]) -> bool:
     normalised = leakage["normalised"]
-    return normalised is not None and math.isfinite(normalised) and leakage["raw_ssim"] > leakage["floor_ssim"]
+    return (
+        normalised is not None and math.isfinite(normalised) and leakage["raw_ssim"] > leakage["floor_ssim"]
+    )
 
 
 def _conclude(normalised: float, protection: str) -> tuple[str, str]:
-    subject = "As published, the obfuscation" if protection == "published" else f"The '{protection}' obfuscation"
+    subject = (
+        "As published, the obfuscation" if protection == "published" else f"The '{protection}' obfuscation"
+    )
     if normalised > NEARLY_ALL:
         return "high", f"{subject} hides almost nothing"
     if normalised > HIGH:

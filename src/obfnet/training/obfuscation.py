@@ -7,7 +7,9 @@ finished pool is a folder of signed bundles; `training.json` beside it says how 
 import dataclasses
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -153,16 +155,12 @@ def _train_together(
     samples, labels = as_unit(train.samples), torch.tensor(train.labels)
     integer = inference.card.input.dtype == "uint8"
 
-    def step(batch: Tensor) -> float:
-        raw, wanted = samples[batch], labels[batch]
-        total = 0.0
-        # One network after the other: a larger joint batch falls out of the processor's caches.
-        for network in networks:
-            sent = _as_sent(network(raw), integer=integer).contiguous(memory_format=torch.channels_last)
-            loss = protection.loss(inference.network, sent, raw, wanted)
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        return total / len(networks)
+    def descend(network: nn.Module, batch: Tensor) -> float:
+        raw = samples[batch]
+        sent = _as_sent(network(raw), integer=integer).contiguous(memory_format=torch.channels_last)
+        loss = protection.loss(inference.network, sent, raw, labels[batch])
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.item()
 
     budget = Budget(
         schedule=settings.schedule,
@@ -171,7 +169,19 @@ def _train_together(
         progress=progress,
         task=f"train pool of {settings.count} obfuscation networks",
     )
-    run_schedule(networks, step, samples=len(labels), budget=budget)
+    threads = torch.get_num_threads()
+    # A core a network: networks need not wait for one another as the threads of one operation must. A
+    # larger joint batch would be slower, since it falls out of the processor's caches.
+    single_threaded = partial(torch.set_num_threads, 1)
+    with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
+
+        def step(batch: Tensor) -> float:
+            return sum(cores.map(partial(descend, batch=batch), networks)) / len(networks)
+
+        try:
+            run_schedule(networks, step, samples=len(labels), budget=budget)
+        finally:
+            torch.set_num_threads(threads)
     networks.eval()
 
 

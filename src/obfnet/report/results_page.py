@@ -1,0 +1,185 @@
+"""Documents take their figures from the committed result files; this writes them there.
+
+`python -m obfnet.report.results_page results docs/results.md README.md` rewrites the results page and the
+README's block of figures. A test holds both against the files.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from obfnet.core.errors import DataError
+from obfnet.core.files import write_atomic
+
+_BEGIN: Final = "<!-- figures: begin -->"
+_END: Final = "<!-- figures: end -->"
+
+Rows = Iterable[tuple[str, str]]
+
+
+def results_page(results: Path) -> str:
+    """The results page in Markdown.
+
+    Args:
+        results: Folder with `demo.json`, `training.json`, `training-defaults.json`, `serving.json`,
+            `edge.json`.
+
+    Raises:
+        DataError: a file is missing or no result.
+    """
+    parts = [
+        "# Results",
+        "",
+        "Written by `make docs` from the files in `results/`. Each names the command that made it, its seed,",
+        "versions and machine. Times are of one machine and mean something only beside their reference;",
+        "medians, with the 5th to the 95th percentile.",
+        "",
+    ]
+    for title, name, rows in (
+        ("The main job", "demo", _demo_rows),
+        ("Training a pool of 16", "training", _training_rows),
+        ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
+        ("Serving, and one obfuscation on the device", "serving", _serving_rows),
+        ("The device's install", "edge", _edge_rows),
+    ):
+        figures = _read(results / f"{name}.json")
+        parts += [
+            f"## {title}",
+            "",
+            f"`{figures['command']}` → `results/{name}.json`",
+            "",
+            *_table(rows(figures)),
+        ]
+        processor = figures["machine"]["processor"]
+        parts += [
+            "",
+            f"Machine: {processor}, {figures['machine']['cores']} cores; seed {figures['seed']}.",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def readme_block(results: Path) -> str:
+    """The README's figures, between its two markers; raises as `results_page`."""
+    rows = list(_demo_rows(_read(results / "demo.json")))[:8]
+    source = "From `results/demo.json`, made by `make demo`:"
+    return "\n".join([_BEGIN, source, "", *_table(rows), _END])
+
+
+def with_block(readme: str, block: str) -> str:
+    """The README with its block of figures replaced.
+
+    Raises:
+        DataError: the markers are not there.
+    """
+    before, begin, rest = readme.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise DataError(f"the markers {_BEGIN} and {_END}", "none", "put them back into the README")
+    return before + block + after
+
+
+def main() -> None:
+    """Rewrites the page and the README that the command line names."""
+    results, page, readme = (Path(argument) for argument in sys.argv[1:4])
+    write_atomic(page, results_page(results))
+    write_atomic(readme, with_block(readme.read_text(), readme_block(results)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise DataError(f"a result file {path.name}", "none that can be read", "run its command") from exc
+    return figures
+
+
+def _table(rows: Rows) -> list[str]:
+    return ["| what | measured |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
+
+
+def _demo_rows(figures: dict[str, Any]) -> Rows:
+    accuracy, leakage, network = figures["accuracy"], figures["leakage"], figures["obfuscation"]
+    attack = f"{leakage['attack']}, {leakage['threat_level']}"
+    protection, wire = network["protection"], figures["wire"]
+    return [
+        ("accuracy, raw", f"{accuracy['raw']:.2%}"),
+        (
+            f"accuracy, obfuscated (`{protection}`; mean, worst of {network['count']})",
+            f"{accuracy['obfuscated']:.2%}, {accuracy['obfuscated_worst']:.2%}",
+        ),
+        ("accuracy, device-only classifier of O's cost", f"{accuracy['device_only']:.2%}"),
+        (
+            f"SSIM rebuilt from obfuscated ({attack}; mean, worst)",
+            f"{leakage['ssim']:.3f}, {leakage['ssim_worst']:.3f}",
+        ),
+        (f"SSIM rebuilt from raw by the same attack ({attack})", f"{leakage['raw_ssim']:.3f}"),
+        ("SSIM of the answered label's mean image: the floor", f"{leakage['floor_ssim']:.3f}"),
+        (f"normalised leakage ({attack}; 0 = floor, 1 = raw)", f"{leakage['normalised']:.2f}"),
+        (
+            "guaranteed ceiling",
+            "none" if figures["budget_bits"] is None else f"{figures['budget_bits']:g} bits",
+        ),
+        (
+            "single requests, raw and obfuscated",
+            f"{wire['requests']['raw']} and {wire['requests']['obfuscated']}",
+        ),
+        (
+            "wire against local: same labels; largest score difference",
+            f"{'all' if wire['same_labels'] else 'NO'}; {wire['max_score_difference']:.1e}",
+        ),
+        (
+            "request body, raw and obfuscated",
+            f"{figures['request_bytes']['raw']} and {figures['request_bytes']['obfuscated']} bytes",
+        ),
+        ("O: parameters, MACs", f"{network['parameters']:,}, {network['macs']:,}"),
+        ("whole demo on this machine", f"{figures['seconds']['total']:.0f} s"),
+    ]
+
+
+def _training_rows(figures: dict[str, Any]) -> Rows:
+    accuracy = figures["accuracy"]
+    return [
+        ("networks, epochs of each", f"{figures['count']}, {figures['epochs']:g}"),
+        ("time / as many plain runs of 14 epochs", _spread(figures["ratio"])),
+        (
+            "accuracy, obfuscated (mean, worst)",
+            f"{accuracy['obfuscated']:.2%}, {accuracy['obfuscated_worst']:.2%}",
+        ),
+        ("accuracy, raw", f"{accuracy['raw']:.2%}"),
+        ("how the plain runs were timed", figures["plain_run"]["note"]),
+    ]
+
+
+def _serving_rows(figures: dict[str, Any]) -> Rows:
+    rows = [("one obfuscation / bare ONNX Runtime call", _spread(figures["obfuscation"]["ratio"]))]
+    for name, one in figures["protocols"].items():
+        rows.append((f"{name}: client's work / whole request", _spread(one["client_share"])))
+        ratio = one["request_us"]["obfuscated"]["median"] / one["request_us"]["raw"]["median"]
+        rows.append((f"{name}: obfuscated request / raw request, medians", f"{ratio:.2f}"))
+        lengths = " and ".join(
+            ", ".join(map(str, one["request_bytes"][kind])) for kind in ("raw", "obfuscated")
+        )
+        rows.append((f"{name}: body lengths that occurred, raw and obfuscated", f"{lengths} bytes"))
+    return rows
+
+
+def _edge_rows(figures: dict[str, Any]) -> Rows:
+    imports = figures["import_s"]
+    return [
+        ("packages of a plain `pip install .`", f"{figures['install_megabytes']} MB"),
+        ("torch or other heavy packages in it", ", ".join(figures["heavy_packages"]) or "none"),
+        ("`import obfnet`, a process of its own", f"{_spread(imports['obfnet'])} s"),
+        ("an empty interpreter beside it", f"{_spread(imports['empty'])} s"),
+        ("`from obfnet import Device, load_pool`", f"{_spread(imports['device'])} s"),
+    ]
+
+
+def _spread(figure: dict[str, Any]) -> str:
+    return f"{figure['median']:g} ({figure['p05']:g} to {figure['p95']:g})"
+
+
+if __name__ == "__main__":
+    main()
