@@ -4,6 +4,10 @@ jaxtyping checks the shape annotations of the networks while the tests run.
 """
 
 import os
+
+# Several trainings share two cores here: a thread that waits must not keep the others from working.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from collections.abc import Iterator
 from pathlib import Path
 

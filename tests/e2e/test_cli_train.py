@@ -73,7 +73,7 @@ def test_training_again_reuses_the_pool_and_says_whom_devices_trust(coordinator)
     assert f"--trust {coordinator.key}" in outcome.out
 
 
-FILES = ["inference.onnx", "weights.safetensors", "inference.json"]
+FILES = ["inference.onnx", "inference.json"]
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +81,11 @@ def refusals(coordinator, tmp_path_factory):
     """Outcomes of training against inference networks with one file cut in half, and against none."""
     parent = tmp_path_factory.mktemp("damaged")
     for name in FILES:
-        path = shutil.copytree(coordinator.inference, parent / name) / name
+        path = shutil.copytree(coordinator.inference, parent / f"half-{name}") / name
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
     train = ("train", "obfuscation", "--case", "digits", "--out", parent / "pool", "--inference")
-    outcomes = obfnet_each({name: (*train, parent / name) for name in [*FILES, "nowhere"]})
+    outcomes = obfnet_each({name: (*train, parent / f"half-{name}") for name in [*FILES, "nowhere"]})
     assert not (parent / "pool").exists()
     return outcomes
 

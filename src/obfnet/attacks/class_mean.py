@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.attacks.knowledge import Reconstruction, ReconstructionAttack, Samples, WhiteBox
+from obfnet.core.errors import AttackError
 from obfnet.core.progress import Progress
 
 
@@ -23,7 +24,13 @@ class ClassMean(ReconstructionAttack):
     citation = "mean of the attacker's samples of the answered label"
 
     def fit(self, knowledge: WhiteBox, *, seed: int, progress: Progress, **options: Any) -> Reconstruction:
-        """Takes the means; a label that the attacker has no sample of gets the mean of all."""
+        """Takes the means; a label that the attacker has no sample of gets the mean of all.
+
+        Raises:
+            AttackError: an option was given; there are none.
+        """
+        if options:
+            raise AttackError("no options", ", ".join(sorted(options)), "leave them out")
         overall = knowledge.raw.mean(axis=0)
         means = {
             int(label): knowledge.raw[knowledge.labels == label].mean(axis=0)

@@ -48,10 +48,11 @@ class WhiteBox:
         """Raises `AttackError` if one of the samples that the attack is scored on was known to it.
 
         Args:
-            scored: Raw samples of the scoring set, `(M, C, H, W)` float32.
+            scored: Raw samples of the scoring set, `(M, C, H, W)` in [0, 1].
         """
-        known = {sha256_hex(sample.tobytes()) for sample in self.raw}
-        overlap = sum(sha256_hex(sample.tobytes()) in known for sample in scored)
+        # By value: the same sample may be stored in another precision.
+        known = {sha256_hex(sample.tobytes()) for sample in self.raw.astype(np.float32)}
+        overlap = sum(sha256_hex(sample.tobytes()) in known for sample in scored.astype(np.float32))
         if overlap:
             raise AttackError(
                 "an attacker that never saw the samples it is scored on",

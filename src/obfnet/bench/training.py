@@ -23,7 +23,7 @@ from obfnet.data.cases import Dataset
 from obfnet.fitting import Schedule
 from obfnet.nets import INFERENCE_ARCHITECTURES
 from obfnet.nets.obfuscation import ObfuscationMLP
-from obfnet.training.classifier import accuracy, as_unit
+from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 
@@ -120,7 +120,7 @@ class _Interleaved:
 
     def __init__(self, progress: Progress, dataset: Dataset, inference: InferenceNetwork) -> None:
         self._progress = progress
-        self._samples, self._labels = as_unit(dataset.train.samples), torch.tensor(dataset.train.labels)
+        self._samples, self._labels = unit_tensor(dataset.train.samples), torch.tensor(dataset.train.labels)
         card = inference.card
         shape = (card.input.shape[0], card.input.shape[1], card.input.shape[2])
         plain = INFERENCE_ARCHITECTURES.get(card.architecture)(shape, len(card.classes))
@@ -175,6 +175,6 @@ def _test_accuracies(dataset: Dataset, inference: InferenceNetwork, folder: Path
     for bundle in read_pool(folder, trust=trust).bundles:
         obfuscated = ObfuscationSession(bundle).obfuscate(dataset.test.samples)
         with torch.no_grad():
-            labels = torch.cat([inference.network(part) for part in torch.split(as_unit(obfuscated), 500)])
+            labels = torch.cat([inference.network(part) for part in torch.split(unit_tensor(obfuscated), 500)])
         accuracies.append(float((labels.argmax(1).numpy() == dataset.test.labels).mean()))
     return accuracies

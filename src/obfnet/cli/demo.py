@@ -11,6 +11,7 @@ import click
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options
 from obfnet.core.errors import MissingExtraError
+from obfnet.data.cases import CASES
 
 _NEEDED_LATE: Final = ("kserve", "sklearn", "jinja2")
 
@@ -40,7 +41,8 @@ def demo(
     Example:
       obfnet demo --quick --out demo/
     """
-    # Found out now rather than after the training.
+    # What would stop it is found out now rather than after the training.
+    CASES.get(case)
     for package in _NEEDED_LATE:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "all")

@@ -8,7 +8,7 @@ from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options, print_result
 from obfnet.core.errors import MissingExtraError
 from obfnet.core.files import claim_output
-from obfnet.data.cases import load_case
+from obfnet.data.cases import CASES, load_case
 
 
 @click.group()
@@ -41,6 +41,7 @@ def inference(
     Example:
       obfnet train inference --case mnist --arch cnn --out inference/
     """
+    CASES.get(case)
     _need_torch()
     from dataclasses import replace
 
@@ -109,6 +110,7 @@ def obfuscation(
     Example:
       obfnet train obfuscation --case mnist --inference inference/ --count 4 --out pool/
     """
+    CASES.get(case)
     _need_torch()
     from dataclasses import replace
 

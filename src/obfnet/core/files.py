@@ -53,10 +53,13 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as exc:
+    except BaseException as exc:
+        # A Ctrl-C must not leave a draft behind either.
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+        if not isinstance(exc, OSError):
+            raise
         raise OutputError(
             f"to write {path} ({len(payload)} bytes)",
             exc.strerror or str(exc),

@@ -98,3 +98,18 @@ class InputSpec:
             raise RangeError(
                 f"`{name}` in [{self.low:g}, {self.high:g}]", "values outside", f"apply: {self.preprocessing}"
             )
+
+
+def as_unit(samples: Samples) -> npt.NDArray[np.float32]:
+    """Samples as networks and attackers see them: float32 in [0, 1], whatever the wire's dtype; a copy.
+
+    Args:
+        samples: `(N, ...)`, float32 in [0, 1] or uint8.
+
+    Example:
+        >>> as_unit(np.array([[0, 255]], dtype=np.uint8)).tolist()
+        [[0.0, 1.0]]
+    """
+    if samples.dtype == np.uint8:
+        return samples.astype(np.float32) / np.float32(255)
+    return samples.astype(np.float32)

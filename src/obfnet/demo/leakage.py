@@ -14,7 +14,7 @@ import numpy.typing as npt
 from obfnet.attacks import ATTACKS, WhiteBox
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
-from obfnet.core.spec import Samples
+from obfnet.core.spec import Samples, as_unit
 from obfnet.data.cases import Dataset
 from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Checkpoint, fingerprint
@@ -131,10 +131,3 @@ def obfuscate_all(session: ObfuscationSession, raw: Samples) -> Samples:
     """Obfuscates any number of samples in batches; `(N, ...)` in, the same shape and dtype out."""
     parts = [session.obfuscate(raw[start : start + _BATCH]) for start in range(0, len(raw), _BATCH)]
     return np.concatenate(parts)
-
-
-def as_unit(samples: Samples) -> npt.NDArray[np.float32]:
-    """Samples as attackers see them: float32 in [0, 1], whatever the wire's dtype."""
-    if samples.dtype == np.uint8:
-        return samples.astype(np.float32) / np.float32(255)
-    return samples.astype(np.float32)

@@ -25,10 +25,11 @@ from obfnet.core.errors import BackendError, ObfNetError
 from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
+from obfnet.core.spec import as_unit
 from obfnet.data.cases import CASES, Dataset, Split, load_case
 from obfnet.data.fetch import NoSourceError
 from obfnet.demo.device import Job, job_text
-from obfnet.demo.leakage import Leakage, as_unit, measure_leakage
+from obfnet.demo.leakage import Leakage, measure_leakage
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Budget, Checkpoint, fingerprint

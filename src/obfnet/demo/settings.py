@@ -82,9 +82,9 @@ class DemoSettings:
             requests=200,
             scored=10_000,
             inference=Schedule(epochs=2, batch_size=64, peak_rate=2e-3, warm_up=0.2),
-            obfuscation=Schedule(epochs=1.25),
-            device_only=Schedule(epochs=4),
-            attack_epochs=3,
+            obfuscation=Schedule(epochs=1.5),
+            device_only=Schedule(epochs=4, batch_size=128),
+            attack_epochs=2,
         )
 
     @classmethod

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from obfnet.core.spec import InputSpec
+from obfnet.nets.mode import evaluating
 
 INPUT_NAME: Final = "input"
 SCORES_NAME: Final = "scores"
@@ -76,9 +77,9 @@ class _OnDevice(nn.Module):
 
 def _export(module: nn.Module, spec: InputSpec, output: str) -> bytes:
     example = torch.zeros(2, *spec.shape, dtype=torch.uint8 if spec.dtype == "uint8" else torch.float32)
-    with _quiet():
+    with _quiet(), evaluating(module):
         program: Any = torch.onnx.export(
-            module.eval(),
+            module,
             (example,),
             dynamo=True,
             input_names=[INPUT_NAME],

@@ -5,7 +5,7 @@ A checkpoint belongs to one set of settings, named by a fingerprint; another run
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from obfnet.core.files import canonical_json, sha256_hex, write_atomic
+from obfnet.core.parsing import parse_strict
 
 _SHORTEST_WAIT_S: Final = 1.0
 _SHARE_OF_TIME: Final = 0.01
@@ -62,7 +63,8 @@ class Checkpoint:
     def save(self, state: State) -> None:
         """Replaces the file atomically; raises `OutputError` where that fails."""
         begun = time.monotonic()
-        metadata = {"obfnet": json.dumps({"fingerprint": self.fingerprint, "done": state.done})}
+        head = _Head(fingerprint=self.fingerprint, done=state.done)
+        metadata = {"obfnet": json.dumps(asdict(head))}
         write_atomic(self.path, save({k: v.contiguous() for k, v in state.tensors.items()}, metadata))
         self._saved_at = time.monotonic()
         self._cost_s = self._saved_at - begun
@@ -71,13 +73,19 @@ class Checkpoint:
         """The saved state, or None where there is none of these settings or the file is broken."""
         try:
             with safe_open(self.path, framework="pt") as file:
-                head = json.loads((file.metadata() or {}).get("obfnet", "{}"))
-                if head.get("fingerprint") != self.fingerprint:
+                head = parse_strict(_Head, json.loads((file.metadata() or {}).get("obfnet", "{}")))
+                if head.fingerprint != self.fingerprint:
                     return None
-                return State(done=head["done"], tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, ValueError, KeyError):
+                return State(done=head.done, tensors={name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError):
             return None
 
     def drop(self) -> None:
         """Removes the file; it is fine if there is none."""
         self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    fingerprint: str
+    done: int

@@ -37,11 +37,11 @@ class Schedule:
     warm_up: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.epochs > 0:
-            raise UsageError("epochs above 0", f"{self.epochs}", "train for at least a part of an epoch")
+        if not 0 < self.epochs < math.inf:
+            raise UsageError("epochs above 0", f"{self.epochs}", "give a finite number above 0")
         if self.batch_size < 1:
             raise UsageError("a batch size of at least 1", f"{self.batch_size}", "use a larger one")
-        if not (self.peak_rate > 0 and 0 < self.warm_up < 1):
+        if not (0 < self.peak_rate < math.inf and 0 < self.warm_up < 1):
             raise UsageError(
                 "peak_rate > 0 and warm_up in (0, 1)", f"{self.peak_rate}, {self.warm_up}", "change it"
             )
@@ -106,9 +106,10 @@ def run_schedule(
     """
     schedule, checkpoint, progress = budget.schedule, budget.checkpoint, budget.progress
     parameters = {name: value for name, value in modules.named_parameters() if value.requires_grad}
+    buffers = dict(modules.named_buffers())
     optimiser = torch.optim.Adam(parameters.values(), lr=schedule.peak_rate)
     steps = schedule.steps(samples)
-    done = _restore(checkpoint, parameters, optimiser)
+    done = _restore(checkpoint, parameters, buffers, optimiser)
     progress.start(budget.task, steps)
     for number, batch in _batches(samples, schedule.batch_size, budget.seed, first=done, steps=steps):
         for group in optimiser.param_groups:
@@ -121,9 +122,9 @@ def run_schedule(
         progress.advance(number + 1, f"loss {loss:.3f}")
         # Only here is the state whole: a Ctrl-C elsewhere falls back to the last save.
         if checkpoint is not None and checkpoint.due():
-            checkpoint.save(_state(number + 1, parameters, optimiser))
+            checkpoint.save(_state(number + 1, parameters, buffers, optimiser))
     if checkpoint is not None:
-        checkpoint.save(_state(steps, parameters, optimiser))
+        checkpoint.save(_state(steps, parameters, buffers, optimiser))
     progress.finish()
 
 
@@ -141,8 +142,14 @@ def _batches(
         yield number, order[start : start + batch_size]
 
 
-def _state(done: int, parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam) -> State:
+def _state(
+    done: int,
+    parameters: dict[str, nn.Parameter],
+    buffers: dict[str, Tensor],
+    optimiser: torch.optim.Adam,
+) -> State:
     tensors = {"rng": torch.get_rng_state()}
+    tensors.update({f"buffer/{name}": value for name, value in buffers.items()})
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach()
         moments = optimiser.state.get(parameter, {})
@@ -151,13 +158,18 @@ def _state(done: int, parameters: dict[str, nn.Parameter], optimiser: torch.opti
 
 
 def _restore(
-    checkpoint: Checkpoint | None, parameters: dict[str, nn.Parameter], optimiser: torch.optim.Adam
+    checkpoint: Checkpoint | None,
+    parameters: dict[str, nn.Parameter],
+    buffers: dict[str, Tensor],
+    optimiser: torch.optim.Adam,
 ) -> int:
     state = checkpoint.load() if checkpoint is not None else None
     if state is None:
         return 0
     try:
         with torch.no_grad():
+            for name, value in buffers.items():
+                value.copy_(state.tensors[f"buffer/{name}"])
             for name, parameter in parameters.items():
                 parameter.copy_(state.tensors[f"weight/{name}"])
                 moments = {
@@ -168,7 +180,7 @@ def _restore(
                     # Same memory layout as an uninterrupted run has, or sums are rounded otherwise.
                     moments[key] = torch.empty_like(parameter).copy_(moments[key])
                 optimiser.state[parameter] = moments
+        torch.set_rng_state(state.tensors["rng"])
     except (KeyError, RuntimeError) as exc:
         raise TrainingError("a checkpoint of this run", "another one", "delete it and train again") from exc
-    torch.set_rng_state(state.tensors["rng"])
     return state.done

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-from obfnet.core.errors import ShapeError
+from obfnet.core.errors import ShapeError, UsageError
 
 Samples = npt.NDArray[Any]
 PerSample = npt.NDArray[np.float64]
@@ -30,6 +30,7 @@ def ssim(raw: Samples, reconstructed: Samples, *, peak: float = 1.0, window: int
 
     Raises:
         ShapeError: the shapes differ, are not `(N, C, H, W)`, or are smaller than the window.
+        UsageError: the window is even or less than 3.
 
     Source: Wang et al. 2004, *Image quality assessment: from error visibility to structural similarity*;
         uniform window and sample covariance, as scikit-image's defaults.
@@ -37,6 +38,8 @@ def ssim(raw: Samples, reconstructed: Samples, *, peak: float = 1.0, window: int
     Does not guarantee: a low SSIM says nothing about whether a person or an attribute is recognisable.
     """
     _same_shape(raw, reconstructed)
+    if window < 3 or window % 2 == 0:
+        raise UsageError("an odd window of at least 3", f"{window}", "use another window")
     if raw.ndim != 4 or min(raw.shape[2:]) < window:
         raise ShapeError(
             f"samples of shape (N, C, H, W), H and W ≥ {window}", str(raw.shape), "use another metric"

@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from obfnet.nets.mode import evaluating
+
 
 def count_parameters(network: nn.Module) -> int:
     """Number of trainable values, frozen ones included."""
@@ -33,12 +35,10 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
             total += layer.in_features * math.prod(output.shape[1:])
 
     hooks = [layer.register_forward_hook(add) for layer in network.modules()]
-    was_training = network.training
     try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, *shape))
+        with torch.no_grad(), evaluating(network):
+            network(torch.zeros(1, *shape))
     finally:
-        network.train(was_training)
         for hook in hooks:
             hook.remove()
     return total

@@ -24,10 +24,10 @@ def results_page(results: Path) -> str:
 
     Args:
         results: Folder with `demo.json`, `training.json`, `training-defaults.json`, `serving.json`,
-            `edge.json`.
+            `edge.json`; for one that is missing the page says that it was not measured.
 
     Raises:
-        DataError: a file is missing or no result.
+        DataError: a file is no result.
     """
     parts = [
         "# Results",
@@ -44,6 +44,9 @@ def results_page(results: Path) -> str:
         ("Serving, and one obfuscation on the device", "serving", _serving_rows),
         ("The device's install", "edge", _edge_rows),
     ):
+        if not (results / f"{name}.json").exists():
+            parts += [f"## {title}", "", f"Not measured yet: there is no `results/{name}.json`.", ""]
+            continue
         figures = _read(results / f"{name}.json")
         parts += [
             f"## {title}",
@@ -62,7 +65,11 @@ def results_page(results: Path) -> str:
 
 
 def readme_block(results: Path) -> str:
-    """The README's figures, between its two markers; raises as `results_page`."""
+    """The README's figures, between its two markers.
+
+    Raises:
+        DataError: `demo.json` is missing or no result.
+    """
     rows = list(_demo_rows(_read(results / "demo.json")))[:8]
     source = "From `results/demo.json`, made by `make demo`:"
     return "\n".join([_BEGIN, source, "", *_table(rows), _END])

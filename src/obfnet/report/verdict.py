@@ -46,26 +46,31 @@ def judge(figures: dict[str, Any]) -> Verdict:
         f"The backend's answers are right for {percent(accuracy['obfuscated'])} of obfuscated samples "
         f"({percent(accuracy['raw'])} of raw ones)"
     )
-    who = f"whoever knows the obfuscation network ({leakage['attack']} attack, threat level {leakage['threat_level']})"
+    attack, level = leakage["attack"], leakage["threat_level"]
+    who = f"whoever knows the obfuscation network ({attack} attack, threat level {level})"
     floor, ceiling = similarity(leakage["floor_ssim"]), similarity(leakage["raw_ssim"])
     if not _attack_is_able(leakage):
         return Verdict(
             grade="unknown",
             conclusion="This run cannot tell what is hidden",
             sentence=(
-                f"{answers}. The {leakage['attack']} attack (threat level {leakage['threat_level']}) did no better on "
-                f"raw samples (SSIM {ceiling}) than a guess from the label alone ({floor}): it is too weak to judge by."
+                f"{answers}. The {attack} attack (threat level {level}) did no better on raw samples "
+                f"(SSIM\u00a0{ceiling}) than a guess from the label alone ({floor}): "
+                "it is too weak to judge by."
             ),
             place=None,
         )
-    between = f"from what the label alone tells (SSIM {floor}) to what the raw sample gives the same attack ({ceiling})"
-    rebuilt = f"SSIM {similarity(leakage['ssim'])}"
+    between = (
+        f"from what the label alone tells (SSIM\u00a0{floor}) "
+        f"to what the raw sample gives the same attack ({ceiling})"
+    )
+    rebuilt = f"SSIM\u00a0{similarity(leakage['ssim'])}"
     if normalised > LOW:
         measured = f"rebuilds {percent(normalised, 0)} of the way {between}"
     elif normalised > 0:
         measured = f"gets only {percent(normalised, 0)} of the way {between}"
     else:
-        measured = f"gets no nearer (SSIM {similarity(leakage['ssim'])}) than the label alone ({floor}; raw: {ceiling})"
+        measured = f"gets no nearer ({rebuilt}) than the label alone ({floor}; raw: {ceiling})"
     grade, conclusion = _conclude(normalised, figures["obfuscation"]["protection"])
     joint = "; but " if grade == "high" else "; "
     detail = f": {rebuilt}." if normalised > 0 else "."
@@ -95,8 +100,8 @@ def compare_with_device_only(accuracy: dict[str, Any]) -> str:
         )
     if remote - alone <= margin:
         return (
-            f"A classifier of the same cost, run on the device, is as accurate as {samples:,} samples can tell "
-            f"({figures}): {only}"
+            "A classifier of the same cost, run on the device, is as accurate "
+            f"as {samples:,} samples can tell ({figures}): {only}"
         )
     points = f"{(remote - alone) * 100:.1f}"
     return (
@@ -114,7 +119,7 @@ def _attack_is_able(leakage: dict[str, Any]) -> bool:
 
 def _conclude(normalised: float, protection: str) -> tuple[str, str]:
     subject = (
-        "As published, the obfuscation" if protection == "published" else f"The '{protection}' obfuscation"
+        "As published, the obfuscation" if protection == "published" else f"The “{protection}” obfuscation"
     )
     if normalised > NEARLY_ALL:
         return "high", f"{subject} hides almost nothing"

@@ -11,11 +11,11 @@ _SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share, 0 to 1, in per cent.
+    r"""A share, 0 to 1, in per cent.
 
     Example:
         >>> percent(0.97444)
-        '97.4\\xa0%'
+        '97.4\xa0%'
     """
     return f"{_signed(share * 100, digits)}{_TIE}%"
 
@@ -36,21 +36,21 @@ def count(value: float) -> str:
 
 
 def microseconds(value: float) -> str:
-    """A time given in microseconds, in the unit that suits it.
+    r"""A time given in microseconds, in the unit that suits it.
 
     Example:
         >>> microseconds(21.4), microseconds(3635.0)
-        ('21\\xa0µs', '3.6\\xa0ms')
+        ('21\xa0µs', '3.6\xa0ms')
     """
     return f"{value:.0f}{_TIE}µs" if value < 1000 else f"{value / 1000:.1f}{_TIE}ms"
 
 
 def size(size_bytes: float) -> str:
-    """A size given in bytes, in decimal units.
+    r"""A size given in bytes, in decimal units.
 
     Example:
         >>> size(980), size(632577)
-        ('980\\xa0bytes', '633\\xa0kB')
+        ('980\xa0bytes', '633\xa0kB')
     """
     for limit, unit in ((1e6, "kB"), (1e9, "MB")):
         if 1000 <= size_bytes < limit:
@@ -59,11 +59,11 @@ def size(size_bytes: float) -> str:
 
 
 def power(value: float) -> str:
-    """A very small or very large number with its power of ten.
+    r"""A very small or very large number with its power of ten.
 
     Example:
         >>> power(3.278e-07)
-        '3.3\\xa0×\\xa010⁻⁷'
+        '3.3\xa0×\xa010⁻⁷'
     """
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
@@ -72,11 +72,11 @@ def power(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time given in seconds; minutes from 90 s on.
+    r"""A time given in seconds; minutes from 90 s on.
 
     Example:
         >>> seconds(9.78), seconds(111.06)
-        ('9.8\\xa0s', '1\\xa0min 51\\xa0s')
+        ('9.8\xa0s', '1\xa0min 51\xa0s')
     """
     if value < 90:
         return f"{value:.1f}{_TIE}s"
@@ -85,11 +85,11 @@ def seconds(value: float) -> str:
 
 
 def several(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not 1.
+    r"""A number with its noun, in the plural where it is not 1.
 
     Example:
         >>> several(1, "network"), several(4, "network")
-        ('1\\xa0network', '4\\xa0networks')
+        ('1\xa0network', '4\xa0networks')
     """
     return f"{count(number)}{_TIE}{noun}{'' if number == 1 else 's'}"
 

