@@ -16,10 +16,11 @@ from torch import nn
 from torch.nn import functional
 
 from obfnet.bench.spread import spread
-from obfnet.bundle import load_or_create_coordinator_key
+from obfnet.bundle import Trust, load_or_create_coordinator_key, public_key_text, read_pool
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
-from obfnet.data.cases import Dataset
+from obfnet.data.cases import Dataset, Split
+from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Schedule
 from obfnet.nets import INFERENCE_ARCHITECTURES
 from obfnet.nets.obfuscation import ObfuscationMLP
@@ -167,14 +168,12 @@ class _Interleaved:
 
 
 def _test_accuracies(dataset: Dataset, inference: InferenceNetwork, folder: Path) -> list[float]:
-    from obfnet.bundle import Trust, public_key_text, read_pool
-    from obfnet.edge import ObfuscationSession
-
     trust = Trust(explicit=(public_key_text(load_or_create_coordinator_key()),))
-    accuracies = []
-    for bundle in read_pool(folder, trust=trust).bundles:
-        obfuscated = ObfuscationSession(bundle).obfuscate(dataset.test.samples)
-        with torch.no_grad():
-            labels = torch.cat([inference.network(part) for part in torch.split(unit_tensor(obfuscated), 500)])
-        accuracies.append(float((labels.argmax(1).numpy() == dataset.test.labels).mean()))
-    return accuracies
+    test = dataset.test
+    return [
+        accuracy(
+            inference.network,
+            Split(samples=ObfuscationSession(bundle).obfuscate(test.samples), labels=test.labels),
+        )
+        for bundle in read_pool(folder, trust=trust).bundles
+    ]

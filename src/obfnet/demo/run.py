@@ -120,7 +120,11 @@ def run_demo(
             "case": dataset.spec.name,
             "case_requested": settings.case,
             "case_fallback": fallback,
-            "data": [{"file": origin.file, "source": origin.source} for origin in dataset.origins],
+            # A folder of this machine says nothing to a reader of the result; a URL does.
+            "data": [
+                {"file": origin.file, "source": origin.source.split(" /")[0], "size_bytes": origin.size_bytes}
+                for origin in dataset.origins
+            ],
             "demo": settings.name,
             "accuracy": _accuracies(dataset, answers, device_only, pool, inference, trained),
             "leakage": {"bundle": pool.bundles[0].name, **leakage.figures()},
