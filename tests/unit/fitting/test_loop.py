@@ -151,9 +151,7 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, uninterrupted: dict[str
     assert state_of(modules) == uninterrupted
 
 
-def test_a_checkpoint_of_other_settings_is_not_used(
-    tmp_path: Path, uninterrupted: dict[str, bytes]
-) -> None:
+def test_a_checkpoint_of_other_settings_is_not_used(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
     with pytest.raises(KeyboardInterrupt):
         other = checkpoint_in(tmp_path, fingerprint="other")
         train(network(), other, seed=9, before=stopper(5, KeyboardInterrupt()))

@@ -1,4 +1,4 @@
-"""A small inference network on the bundled digits, and a coordinator's key that is always the same."""
+"""A small inference network on the bundled digits, a pool against it, and a coordinator's key that is always the same."""
 
 from pathlib import Path
 
@@ -8,8 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from obfnet.data.cases import Dataset, load_case
 from obfnet.fitting import Schedule
 from obfnet.training.inference import InferenceNetwork, train_inference
+from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
 
 SCHEDULE = Schedule(epochs=6, batch_size=64, peak_rate=4e-3)
+SETTINGS = PoolSettings(hidden=24, count=2, schedule=Schedule(epochs=12, batch_size=64, peak_rate=1e-2))
 
 
 @pytest.fixture(scope="package")
@@ -26,3 +28,14 @@ def key() -> Ed25519PrivateKey:
 def inference(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> InferenceNetwork:
     folder = tmp_path_factory.mktemp("inference")
     return train_inference(digits, out=folder, architecture="mlp", schedule=SCHEDULE)
+
+
+@pytest.fixture(scope="package")
+def pool(
+    digits: Dataset,
+    inference: InferenceNetwork,
+    key: Ed25519PrivateKey,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TrainedPool:
+    folder = tmp_path_factory.mktemp("pool")
+    return train_obfuscation(digits, inference, out=folder, key=key, settings=SETTINGS)

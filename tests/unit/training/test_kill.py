@@ -39,9 +39,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_an_inference_network(digits: Dataset, tmp_path: Path) -> None:
     def train(out: Path, progress: Recorder) -> None:
-        train_inference(
-            digits, out=out, architecture="cnn", schedule=SCHEDULE, seed=3, progress=progress
-        )
+        train_inference(digits, out=out, architecture="cnn", schedule=SCHEDULE, seed=3, progress=progress)
 
     whole, resumed = Recorder(), Recorder()
     train(tmp_path / "whole", whole)
@@ -53,15 +51,11 @@ def test_an_inference_network(digits: Dataset, tmp_path: Path) -> None:
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
-def test_a_pool(
-    digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path
-) -> None:
+def test_a_pool(digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path) -> None:
     resumed = Recorder()
     train_obfuscation(digits, inference, out=tmp_path / "whole", key=key, settings=POOL)
     kill_in_step(13, str(inference.folder), tmp_path / "killed")
-    train_obfuscation(
-        digits, inference, out=tmp_path / "killed", key=key, settings=POOL, progress=resumed
-    )
+    train_obfuscation(digits, inference, out=tmp_path / "killed", key=key, settings=POOL, progress=resumed)
     assert resumed.steps == list(range(13, 21))
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert ".training.safetensors" not in files(tmp_path / "whole")

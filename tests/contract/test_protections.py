@@ -1,0 +1,76 @@
+"""Every protection builds each architecture and trains O alone; one row a protection."""
+
+import pytest
+import torch
+
+from obfnet.core.errors import UnknownNameError
+from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
+from obfnet.training.protections import PROTECTIONS
+
+SHAPE = (1, 8, 8)
+# Name, ceiling of what a request can leak in bits.
+ROWS: dict[str, float | None] = {"published": None}
+
+
+def test_every_protection_has_a_row() -> None:
+    assert PROTECTIONS.names() == list(ROWS)
+
+
+def test_an_unknown_protection_lists_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="known: published"):
+        PROTECTIONS.get("magic")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_protection_says_its_name_and_its_ceiling(name: str) -> None:
+    protection = PROTECTIONS.get(name)()
+    assert (protection.name, protection.budget_bits) == (name, ROWS[name])
+
+
+@pytest.mark.parametrize("architecture", OBFUSCATION_ARCHITECTURES.names())
+@pytest.mark.parametrize("name", ROWS)
+def test_gradients_reach_O_and_never_I(name: str, architecture: str) -> None:  # noqa: N802
+    torch.manual_seed(0)
+    protection = PROTECTIONS.get(name)()
+    inference = INFERENCE_ARCHITECTURES.get("cnn")(SHAPE, 10).eval().requires_grad_(False)
+    network = protection.build(SHAPE, architecture, 12)
+    raw, labels = torch.rand(16, *SHAPE), torch.arange(16) % 10
+    obfuscated = network(raw)
+    assert obfuscated.shape == raw.shape
+    assert 0 <= obfuscated.min() <= obfuscated.max() <= 1
+    loss = protection.loss(inference, obfuscated, raw, labels)
+    assert loss.shape == ()
+    assert loss.isfinite()
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in network.parameters())
+    assert any(value.grad.abs().max() > 0 for value in network.parameters() if value.grad is not None)
+    assert all(value.grad is None for value in inference.parameters())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_random_state_decides_the_network(name: str) -> None:
+    def built(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        network = PROTECTIONS.get(name)().build(SHAPE, "mlp", 12)
+        return torch.cat([value.flatten() for value in network.parameters()])
+
+    assert torch.equal(built(1), built(1))
+    assert not torch.equal(built(1), built(2))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_few_steps_make_the_loss_smaller(name: str) -> None:
+    torch.manual_seed(0)
+    protection = PROTECTIONS.get(name)()
+    inference = INFERENCE_ARCHITECTURES.get("mlp")(SHAPE, 10).eval().requires_grad_(False)
+    network = protection.build(SHAPE, "mlp", 12)
+    raw, labels = torch.rand(32, *SHAPE), torch.arange(32) % 10
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss = protection.loss(inference, network(raw), raw, labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.99 * losses[0]
