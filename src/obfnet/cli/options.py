@@ -27,7 +27,7 @@ def common_options(
         decorators = [
             click.option(
                 "--seed",
-                type=click.IntRange(0),
+                type=click.IntRange(0, 2**32 - 1),
                 default=0,
                 show_default=True,
                 help="Seed of all randomness that should repeat; the device's picks never do.",

@@ -207,7 +207,13 @@ def _train_device_only(
         (channels, height, width), len(dataset.spec.classes), pool.bundles[0].manifest.macs
     )
     name = fingerprint(
-        {"data": dataset.fingerprint, "settings": asdict(settings.device_only), "seed": settings.seed}
+        {
+            "data": dataset.fingerprint,
+            "settings": asdict(settings.device_only),
+            "macs": count_macs(network, dataset.spec.input.shape),
+            "seed": settings.seed,
+            "torch": torch.__version__,
+        }
     )
     budget = Budget(
         schedule=settings.device_only,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,8 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path, uninterrupted: dict[str
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(tmp_path: Path, uninterrupted: dict[str, bytes]) -> None:
+    other = checkpoint_in(tmp_path, fingerprint="other")
     with pytest.raises(KeyboardInterrupt):
-        other = checkpoint_in(tmp_path, fingerprint="other")
         train(network(), other, seed=9, before=stopper(5, KeyboardInterrupt()))
     modules = network()
     assert len(train(modules, checkpoint_in(tmp_path))) == STEPS
@@ -192,7 +192,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_output_error(tmp_path: Path) 
 
 def test_each_epoch_sees_every_sample_once_in_an_order_of_its_own() -> None:
     batches = train(network())
-    epochs = [sum(batches[start : start + 4], []) for start in range(0, 12, 4)]
+    epochs = [list(chain(*batches[start : start + 4])) for start in range(0, 12, 4)]
     assert all(sorted(order) == list(range(SAMPLES)) for order in epochs)
     assert len({tuple(order) for order in epochs}) == 3
     assert batches != train(network(), seed=4)

@@ -1,6 +1,4 @@
-"""A small inference network on the bundled digits, a pool against it, and a coordinator's key that is always the same."""
-
-from pathlib import Path
+"""A small inference network on the bundled digits, a pool against it, and a key that is always the same."""
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
