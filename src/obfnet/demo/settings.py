@@ -90,17 +90,13 @@ class DemoSettings:
     @classmethod
     def quick(cls, *, case: str = "mnist", architecture: str = "cnn", count: int = 4, seed: int = 0) -> Self:
         """The same with less training: its figures are worse, and the report says so."""
-        return cls(
+        full = cls.full(case=case, architecture=architecture, count=count, seed=seed)
+        return replace(
+            full,
             name=QUICK,
-            case=case,
-            architecture=architecture,
-            count=count,
-            hidden=100,
-            seed=seed,
-            requests=200,
             scored=2_000,
-            inference=Schedule(epochs=0.4, batch_size=64, peak_rate=2e-3, warm_up=0.2),
-            obfuscation=Schedule(epochs=0.15),
-            device_only=Schedule(epochs=1),
+            inference=replace(full.inference, epochs=0.4),
+            obfuscation=replace(full.obfuscation, epochs=0.15),
+            device_only=replace(full.device_only, epochs=1),
             attack_epochs=0.5,
         )
