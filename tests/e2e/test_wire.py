@@ -289,22 +289,21 @@ def test_the_backend_answers_400_and_says_why(backend, tensor, words):
     assert "secret" not in answer.text
 
 
+def binary_request(*, shape, size=64, datatype="FP32"):
+    tensor = {"name": "x", "shape": shape, "datatype": datatype}
+    return {"inputs": [{**tensor, "parameters": {"binary_data_size": size}}]}
+
+
 @pytest.mark.parametrize(
     ("request_", "tail"),
     [
-        (
-            {
-                "inputs": [
-                    {
-                        "name": "x",
-                        "shape": [1, 1, 4, 4],
-                        "datatype": "FP32",
-                        "parameters": {"binary_data_size": 64},
-                    }
-                ]
-            },
-            60,
-        ),
+        (binary_request(shape=[1, 1, 4, 4]), 60),
+        (binary_request(shape=[-1, 1, 4, 4]), 64),
+        (binary_request(shape=[1, 1, 4, 4], size=-4), 64),
+        (binary_request(shape=[1, 1, 4, 4], size="64"), 64),
+        (binary_request(shape="1144"), 64),
+        (binary_request(shape=[1, 1, 4, 4], datatype=["FP32"]), 64),
+        ({"inputs": []}, 64),
         ({"inputs": [{"name": "x", "parameters": {"binary_data_size": 64}}]}, 64),
         ({"inputs": 3}, 64),
         ([], 64),

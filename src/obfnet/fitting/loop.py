@@ -107,7 +107,7 @@ def run_schedule(
     schedule, checkpoint, progress = budget.schedule, budget.checkpoint, budget.progress
     parameters = {name: value for name, value in modules.named_parameters() if value.requires_grad}
     buffers = dict(modules.named_buffers())
-    optimiser = torch.optim.Adam(parameters.values(), lr=schedule.peak_rate)
+    optimiser = torch.optim.Adam(parameters.values(), lr=schedule.peak_rate, fused=True)
     steps = schedule.steps(samples)
     done = _restore(checkpoint, parameters, buffers, optimiser)
     progress.start(budget.task, steps)

@@ -55,45 +55,42 @@ def run_server(
     """
     if not name or "/" in name or threads < 1:
         raise UsageError("a name without '/' and threads >= 1", f"{name!r}, {threads}", "give others")
-    state = _State()
+    stop = _Stop()
     # Deprecations inside KServe are no news to whoever runs a server.
-    with _stop_signals(state), warnings.catch_warnings():
+    with _stop_signals(stop), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            # A busy port is found before anything slow is done.
-            for wanted in (port, grpc_port):
-                if wanted:
-                    _listening(host, wanted).close()
-            network = ServedNetwork(model, threads=threads)
-            _silence()
-            rest, grpc_server = _servers(name, network, with_grpc=grpc_port is not None)
-            state.serving = True
-            asyncio.run(
-                _serve(rest, grpc_server, host=host, port=port, grpc_port=grpc_port, on_ready=on_ready)
-            )
-        except _StoppedError:
+        # A busy port is found before anything slow is done.
+        for wanted in (port, grpc_port):
+            if wanted:
+                _listening(host, wanted).close()
+        network = ServedNetwork(model, threads=threads)
+        if stop.asked:
             return
+        _silence()
+        rest, grpc_server = _servers(name, network, with_grpc=grpc_port is not None)
+        if stop.asked:
+            return
+        asyncio.run(
+            _serve(rest, grpc_server, stop, host=host, port=port, grpc_port=grpc_port, on_ready=on_ready)
+        )
 
 
-class _StoppedError(BaseException):
-    """A stop signal came before the server was up."""
-
-
-class _State:
-    serving = False
+class _Stop:
+    # No `threading.Event`: its lock would be taken twice if a second signal interrupts the first's handler.
+    asked = False
 
 
 @contextmanager
-def _stop_signals(state: _State) -> Iterator[None]:
+def _stop_signals(stop: _Stop) -> Iterator[None]:
     # Python lets only the main thread set handlers.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        # Once it serves, uvicorn takes the signals; it repeats them when it is done, which must not hurt.
-        if not state.serving:
-            raise _StoppedError
+        # Only noted: an exception raised here may land in an import that swallows it. Once it serves,
+        # uvicorn takes the signals; it repeats them when it is done, which must not hurt.
+        stop.asked = True
 
     before = {number: signal.signal(number, on_signal) for number in _STOP_SIGNALS}
     try:
@@ -142,7 +139,14 @@ def _servers(name: str, network: ServedNetwork, *, with_grpc: bool) -> tuple[Any
 
 
 async def _serve(
-    rest: Any, grpc_server: Any, *, host: str, port: int, grpc_port: int | None, on_ready: Ready | None
+    rest: Any,
+    grpc_server: Any,
+    stop: _Stop,
+    *,
+    host: str,
+    port: int,
+    grpc_port: int | None,
+    on_ready: Ready | None,
 ) -> None:
     import uvicorn
 
@@ -157,7 +161,9 @@ async def _serve(
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.005)
-        if on_ready is not None and not serving.done():
+        # A signal that came before uvicorn took them over was noted, and nobody else acts on it.
+        server.should_exit = server.should_exit or stop.asked
+        if on_ready is not None and not serving.done() and not server.should_exit:
             on_ready(listening.getsockname()[1], bound_grpc_port)
         await serving
     finally:
