@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook(["obfnet.nets", "obfnet.attacks.decoder"], "beartype.beartype")
+install_import_hook(["obfnet.nets", "obfnet.attacks.decoder_network"], "beartype.beartype")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,7 +7,7 @@ from obfnet.core.errors import UnknownNameError
 from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
 from obfnet.training.protections import PROTECTIONS
 
-SHAPE = (1, 8, 8)
+SHAPE = (1, 20, 45)
 # Name, ceiling of what a request can leak in bits.
 ROWS: dict[str, float | None] = {"published": None}
 

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from obfnet.attacks.knowledge import Reconstruction, ReconstructionAttack, Samples, WhiteBox
 from obfnet.core.errors import AttackError
 from obfnet.core.progress import Progress
+from obfnet.core.spec import as_unit
+from obfnet.data.rows import batches
 
 
 @final
@@ -31,11 +33,16 @@ class ClassMean(ReconstructionAttack):
         """
         if options:
             raise AttackError("no options", ", ".join(sorted(options)), "leave them out")
-        overall = knowledge.raw.mean(axis=0)
-        means = {
-            int(label): knowledge.raw[knowledge.labels == label].mean(axis=0)
-            for label in set(knowledge.labels)
-        }
+        # Summed up batch by batch: the samples need not fit into memory.
+        classes, index = np.unique(knowledge.labels, return_inverse=True)
+        sums = np.zeros((len(classes), *knowledge.raw.shape[1:]))
+        done = 0
+        for raw in batches(knowledge.raw):
+            np.add.at(sums, index[done : done + len(raw)], as_unit(raw))
+            done += len(raw)
+        overall = sums.sum(axis=0) / done
+        counts = np.bincount(index)
+        means = {int(label): sums[row] / counts[row] for row, label in enumerate(classes)}
 
         def reconstruct(received: Samples, labels: npt.NDArray[np.int64]) -> Samples:
             return np.stack([means.get(int(label), overall) for label in labels]).astype(np.float32)

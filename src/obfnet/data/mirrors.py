@@ -62,13 +62,14 @@ class Mirrors:
         self.network, self.progress = network, progress
         self._dead: dict[str, str] = {}
 
-    def get(self, url: str, *, limit_bytes: int, slack_bytes: int) -> bytes:
+    def get(self, url: str, *, limit_bytes: int, slack_bytes: int, packed: bool = False) -> bytes:
         """The plain bytes of a file, plain or gzip on the wire.
 
         Args:
             url: The file's address.
             limit_bytes: Most plain bytes that are accepted.
             slack_bytes: How many more may come over the wire.
+            packed: Whether a gzip file is wanted as it is.
 
         Returns:
             The plain bytes, unchecked.
@@ -88,7 +89,7 @@ class Mirrors:
             ):
                 if answer.status_code != httpx.codes.OK:
                     raise _unreachable(url, f"answered {answer.status_code}")
-                return self._collect(answer, url, limit_bytes, slack_bytes)
+                return self._collect(answer, url, limit_bytes, slack_bytes, packed=packed)
         except (httpx.HTTPError, OSError, ImportError, ValueError) as exc:
             # Beside faults of the network: certificates or proxies of this machine that httpx cannot use.
             reason = "no connection" if isinstance(exc, httpx.ConnectError) else type(exc).__name__
@@ -103,12 +104,14 @@ class Mirrors:
             transport = _ImpatientTransport()
         return httpx.Client(timeout=timeout, transport=transport)
 
-    def _collect(self, answer: httpx.Response, url: str, limit_bytes: int, slack_bytes: int) -> bytes:
+    def _collect(
+        self, answer: httpx.Response, url: str, limit_bytes: int, slack_bytes: int, *, packed: bool
+    ) -> bytes:
         name = url.rsplit("/", 1)[-1]
         announced = answer.headers.get("Content-Length", "")
         total = int(announced) if announced.isdecimal() else limit_bytes
         content, received, deadline = (
-            BoundedContent(limit_bytes, name=name),
+            BoundedContent(limit_bytes, name=name, packed=packed),
             0,
             time.monotonic() + DOWNLOAD_LIMIT_S,
         )

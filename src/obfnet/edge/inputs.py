@@ -1,8 +1,8 @@
 """Samples from arrays and files, as the input spec wants them: `(N, *shape)`, its dtype, its range.
 
-Files that hold pixels (PNG, IDX, uint8 `.npy`) go through the spec's preprocessing; arrays are taken as
-they are, so that what a program passes is what is obfuscated. Resizing, colour conversion and audio are
-left out: a sample that does not fit is refused, not bent.
+Files that hold pixels (PNG, JPEG, IDX, uint8 `.npy`) or sound (WAV) go through the spec's preprocessing, the
+same code as in training; arrays are taken as they are, so that what a program passes is what is obfuscated.
+Pictures are resized only where the spec says so: otherwise one that does not fit is refused, not bent.
 """
 
 from pathlib import Path
@@ -14,10 +14,14 @@ import png
 from obfnet.core.errors import DataError, DtypeError, ShapeError
 from obfnet.core.spec import InputSpec, Samples
 from obfnet.data.idx import read_idx_file
+from obfnet.data.mfcc import PREPROCESSING, speech_features
+from obfnet.data.pictures import decode_picture
+from obfnet.data.wav import read_wav
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 PIXEL_PREPROCESSING: Final = "uint8 / 255"
-_KNOWN: Final = "give a .npy, .png or IDX file (plain or .gz, one item as FILE#INDEX)"
+RESIZED_PREPROCESSING: Final = "resized to"
+_KNOWN: Final = "give a .npy, .png, .jpg, .wav or IDX file (IDX plain or .gz, one item as FILE#INDEX)"
 _CHANNELS: Final = {"CHW": 0, "HWC": 2}
 
 
@@ -26,7 +30,8 @@ def read_samples(source: Samples | Path | str, spec: InputSpec) -> Samples:
 
     Args:
         source: An array, `(N, *shape)` or one sample `(*shape)`, of the spec's dtype and range; or a
-            file: `.npy` (never a pickle), PNG, IDX (plain or gzip). `FILE#7` is item 7 alone.
+            file: `.npy` (never a pickle), PNG, JPEG (with the extra `pictures`), WAV, IDX (plain or gzip).
+            `FILE#7` is item 7 alone.
         spec: What the samples must be.
 
     Returns:
@@ -57,7 +62,11 @@ def _from_file(source: str, spec: InputSpec) -> Samples:
         raise DataError(f"a sample file at {path}", exc.strerror or str(exc), "check the path") from exc
     if size_bytes > MAX_FILE_BYTES:
         raise DataError(f"at most {MAX_FILE_BYTES} bytes in {path}", str(size_bytes), "split the file")
-    if head.startswith(b"\x89PNG"):
+    if head.startswith(b"RIFF"):
+        array = _read_sound(path, spec)
+    elif head.startswith(b"\xff\xd8") or (head.startswith(b"\x89PNG") and _is_resized(spec)):
+        array = _read_picture(path, spec)
+    elif head.startswith(b"\x89PNG"):
         array = _laid_out(_read_png(path, spec)[np.newaxis], spec)
     elif head.startswith(b"\x93NUMPY"):
         array = _read_npy(path)
@@ -115,6 +124,26 @@ def _read_png(path: Path, spec: InputSpec) -> Samples:
     levels = 2 ** info["bitdepth"] - 1
     scaled: Samples = (pixels * (255 // levels)).astype(np.uint8)
     return scaled[:, :, 0] if info["planes"] == 1 else scaled
+
+
+def _read_sound(path: Path, spec: InputSpec) -> Samples:
+    if spec.preprocessing != PREPROCESSING:
+        raise DataError(f"samples of {spec.preprocessing!r}", f"{path}, a sound file", _KNOWN)
+    return speech_features(read_wav(path.read_bytes(), name=str(path)))[np.newaxis]
+
+
+def _is_resized(spec: InputSpec) -> bool:
+    return RESIZED_PREPROCESSING in spec.preprocessing
+
+
+def _read_picture(path: Path, spec: InputSpec) -> Samples:
+    if spec.layout != "CHW" or len(spec.shape) != 3:
+        raise DataError(f"samples of {spec.preprocessing!r}", f"{path}, a picture", _KNOWN)
+    size = spec.shape[1:] if _is_resized(spec) else None
+    picture = decode_picture(
+        path.read_bytes(), name=str(path), channels=spec.shape[0], size=(size[0], size[1]) if size else None
+    )
+    return picture.pixels[np.newaxis]
 
 
 def _laid_out(pixels: Samples, spec: InputSpec) -> Samples:

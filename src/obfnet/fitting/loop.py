@@ -7,6 +7,7 @@ handed to it. A run that was killed and started again ends with the same weights
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +15,27 @@ from torch import Tensor, nn
 from obfnet.core.errors import TrainingError, UsageError
 from obfnet.core.progress import Progress
 from obfnet.fitting.checkpoint import Checkpoint, State
+from obfnet.fitting.selection import Selection
+
+# What an optimiser keeps for each parameter, Adam and gradient descent alike.
+_MOMENTS: Final = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+_MOMENTUM: Final = 0.9
+OPTIMISERS: Final = ("adam", "sgd")
 
 Step = Callable[[Tensor], float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long to train and how fast: a one-cycle learning rate with Adam.
+    """How long to train and how fast: a one-cycle learning rate with Adam, or with Nesterov momentum.
 
     Args:
         epochs: Passes over the training samples, > 0; may be a fraction.
         batch_size: Samples a step, ≥ 1.
         peak_rate: Highest learning rate, > 0; the rate rises to it, then falls to 0 along a cosine.
         warm_up: Share of the steps in which the rate rises, in (0, 1).
+        optimiser: `"adam"`, or `"sgd"`: stochastic gradient descent with Nesterov momentum 0.9.
+        weight_decay: Of weights, ≥ 0; of parameters with one axis (biases, norms) there is none.
 
     Source: Smith and Topin 2018, *Super-Convergence* (the one-cycle policy).
     """
@@ -35,6 +44,8 @@ class Schedule:
     batch_size: int = 64
     peak_rate: float = 4e-3
     warm_up: float = 0.1
+    optimiser: str = "adam"
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.epochs < math.inf:
@@ -44,6 +55,12 @@ class Schedule:
         if not (0 < self.peak_rate < math.inf and 0 < self.warm_up < 1):
             raise UsageError(
                 "peak_rate > 0 and warm_up in (0, 1)", f"{self.peak_rate}, {self.warm_up}", "change it"
+            )
+        if self.optimiser not in OPTIMISERS or not 0 <= self.weight_decay < math.inf:
+            raise UsageError(
+                f"an optimiser of {', '.join(OPTIMISERS)} and weight_decay ≥ 0",
+                f"{self.optimiser!r}, {self.weight_decay}",
+                "change it",
             )
 
     def steps(self, samples: int) -> int:
@@ -74,6 +91,7 @@ class Budget:
         checkpoint: State of an unfinished run, or None to keep none.
         progress: Told of every step.
         task: What to call the work.
+        selection: Keeps the weights that do best on validation, and may end the run; None keeps the last.
     """
 
     schedule: Schedule
@@ -81,6 +99,7 @@ class Budget:
     checkpoint: Checkpoint | None
     progress: Progress
     task: str
+    selection: Selection | None = None
 
 
 def run_schedule(
@@ -107,9 +126,11 @@ def run_schedule(
     schedule, checkpoint, progress = budget.schedule, budget.checkpoint, budget.progress
     parameters = {name: value for name, value in modules.named_parameters() if value.requires_grad}
     buffers = dict(modules.named_buffers())
-    optimiser = torch.optim.Adam(parameters.values(), lr=schedule.peak_rate, fused=True)
+    optimiser = _optimiser(parameters, schedule)
     steps = schedule.steps(samples)
-    done = _restore(checkpoint, parameters, buffers, optimiser)
+    selection = budget.selection
+    done = _restore(checkpoint, parameters, buffers, optimiser, selection)
+    per_epoch = max(1, samples // schedule.batch_size)
     progress.start(budget.task, steps)
     for number, batch in _batches(samples, schedule.batch_size, budget.seed, first=done, steps=steps):
         for group in optimiser.param_groups:
@@ -119,13 +140,39 @@ def run_schedule(
         if not math.isfinite(loss):
             raise TrainingError("a finite loss", f"{loss} in step {number}", "lower the learning rate")
         optimiser.step()
-        progress.advance(number + 1, f"loss {loss:.3f}")
+        done = number + 1
+        epoch_ended = done % per_epoch == 0 or done == steps
+        ended = epoch_ended and selection is not None and selection.look(modules)
+        if ended:
+            done = steps
+        progress.advance(done, f"loss {loss:.3f}" + _best(selection))
         # Only here is the state whole: a Ctrl-C elsewhere falls back to the last save.
         if checkpoint is not None and checkpoint.due():
-            checkpoint.save(_state(number + 1, parameters, buffers, optimiser))
+            checkpoint.save(_state(done, parameters, buffers, optimiser, selection))
+        if ended:
+            break
     if checkpoint is not None:
-        checkpoint.save(_state(steps, parameters, buffers, optimiser))
+        checkpoint.save(_state(steps, parameters, buffers, optimiser, selection))
+    if selection is not None:
+        selection.restore(modules)
     progress.finish()
+
+
+def _best(selection: Selection | None) -> str:
+    return f", best validation {selection.best:.2%}" if selection is not None and selection.best >= 0 else ""
+
+
+def _optimiser(parameters: dict[str, nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+    groups = [
+        {
+            "params": [value for value in parameters.values() if value.ndim > 1],
+            "weight_decay": schedule.weight_decay,
+        },
+        {"params": [value for value in parameters.values() if value.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if schedule.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=schedule.peak_rate, momentum=_MOMENTUM, nesterov=True, fused=True)
+    return torch.optim.Adam(groups, lr=schedule.peak_rate, fused=True)
 
 
 def _batches(
@@ -146,22 +193,26 @@ def _state(
     done: int,
     parameters: dict[str, nn.Parameter],
     buffers: dict[str, Tensor],
-    optimiser: torch.optim.Adam,
+    optimiser: torch.optim.Optimizer,
+    selection: Selection | None,
 ) -> State:
     tensors = {"rng": torch.get_rng_state()}
     tensors.update({f"buffer/{name}": value for name, value in buffers.items()})
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach()
         moments = optimiser.state.get(parameter, {})
-        tensors.update({f"{key}/{name}": value for key, value in moments.items()})
-    return State(done=done, tensors=tensors)
+        tensors.update({f"{key}/{name}": moments[key] for key in _MOMENTS if key in moments})
+    if selection is not None:
+        tensors.update(selection.state())
+    return State(done=done, tensors={name: value.cpu() for name, value in tensors.items()})
 
 
 def _restore(
     checkpoint: Checkpoint | None,
     parameters: dict[str, nn.Parameter],
     buffers: dict[str, Tensor],
-    optimiser: torch.optim.Adam,
+    optimiser: torch.optim.Optimizer,
+    selection: Selection | None,
 ) -> int:
     state = checkpoint.load() if checkpoint is not None else None
     if state is None:
@@ -173,14 +224,17 @@ def _restore(
             for name, parameter in parameters.items():
                 parameter.copy_(state.tensors[f"weight/{name}"])
                 moments = {
-                    key: state.tensors[f"{key}/{name}"].clone(memory_format=torch.preserve_format)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    key: state.tensors[f"{key}/{name}"].to(parameter.device)
+                    for key in _MOMENTS
+                    if f"{key}/{name}" in state.tensors
                 }
-                for key in ("exp_avg", "exp_avg_sq"):
+                for key in set(moments) - {"step"}:
                     # Same memory layout as an uninterrupted run has, or sums are rounded otherwise.
                     moments[key] = torch.empty_like(parameter).copy_(moments[key])
                 optimiser.state[parameter] = moments
         torch.set_rng_state(state.tensors["rng"])
+        if selection is not None:
+            selection.resume(state.tensors)
     except (KeyError, RuntimeError) as exc:
         raise TrainingError("a checkpoint of this run", "another one", "delete it and train again") from exc
     return state.done

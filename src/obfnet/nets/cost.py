@@ -23,8 +23,12 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     Args:
         network: Any module of `nn.Conv2d` and `nn.Linear` layers.
         shape: Shape of a sample without the batch axis.
+
+    Returns:
+        The count. A network on torch's meta device is counted without any memory for its values.
     """
     total = 0
+    device = next((value.device for value in network.parameters()), None)
 
     def add(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
@@ -37,7 +41,7 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     hooks = [layer.register_forward_hook(add) for layer in network.modules()]
     try:
         with torch.no_grad(), evaluating(network):
-            network(torch.zeros(1, *shape))
+            network(torch.zeros(1, *shape, device=device))
     finally:
         for hook in hooks:
             hook.remove()

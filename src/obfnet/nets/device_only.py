@@ -1,43 +1,58 @@
 """The honest baseline: a classifier that runs on the device and costs no more than O.
 
 Where it is as accurate as the cloud's answer to obfuscated samples, remote inference buys nothing
-but the inference network's confidentiality; every report shows it beside the obfuscated accuracy.
+but the inference network's confidentiality; every report shows it beside the obfuscated accuracy. One
+family of small networks serves every budget, and spends what it is given.
 """
 
-from typing import final
+from bisect import bisect_right
+from functools import partial
+from typing import Final, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from obfnet.core.errors import UsageError
+from obfnet.nets import Shape
 from obfnet.nets.cost import count_macs
 
-Shape = tuple[int, int, int]
+# From the finest to the coarsest; a coarser stem is for budgets in which a finer one gets too narrow.
+_STEM_STRIDES: Final = (2, 4, 8)
+_WIDE_ENOUGH: Final = 6
+_WIDEST: Final = 1024
+_GRID: Final = 2
 
 
 @final
 class DeviceOnlyClassifier(nn.Module):
-    """Two strided convolutions and two fully connected layers.
+    """Three strided convolutions with batch normalisation and ReLU, then scores.
+
+    Grey samples are scored place by place, since digits and spectra are aligned; colour photographs, whose
+    subject may be anywhere, by averages over a grid of 2x2.
 
     Args:
         shape: Channels, height and width of a sample.
         classes: Number of labels.
-        width: Channels of the first convolution; the others follow.
+        width: Channels of the first convolution; the second has twice as many.
+        top: Channels of the third convolution.
+        stride: Stride of the first convolution, even; the others have 2.
     """
 
-    def __init__(self, shape: Shape, classes: int, width: int) -> None:
+    def __init__(self, shape: Shape, classes: int, *, width: int, top: int, stride: int) -> None:
         super().__init__()
-        channels, height, rows = shape
-        features = 2 * width * ((height + 3) // 4) * ((rows + 3) // 4)
+        channels, *sides = shape
+        # What is left of each side is rounded up at every stride.
+        height, breadth = (-(-side // (4 * stride)) for side in sides)
+        window = (-(-height // _GRID), -(-breadth // _GRID)) if channels > 1 else (1, 1)
+        places = -(-height // window[0]) * -(-breadth // window[1])
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, width, 5, stride=2, padding=2),
-            nn.ReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.ReLU(),
+            *_normalised(channels, width, stride=stride),
+            *_normalised(width, 2 * width, stride=2),
+            *_normalised(2 * width, top, stride=2),
+            nn.AvgPool2d(window, ceil_mode=True),
             nn.Flatten(),
-            nn.Linear(features, 8 * width),
-            nn.ReLU(),
-            nn.Linear(8 * width, classes),
+            nn.Linear(top * places, classes),
         )
 
     def forward(self, samples: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
@@ -47,20 +62,50 @@ class DeviceOnlyClassifier(nn.Module):
 
 
 def device_only_within(shape: Shape, classes: int, max_macs: int) -> DeviceOnlyClassifier:
-    """The widest device-only classifier that costs at most `max_macs` multiply-accumulates a sample.
+    """The device-only classifier that makes most of at most `max_macs` multiply-accumulates a sample.
+
+    The first convolution keeps as much resolution as leaves a useful width; what is then left of the
+    budget goes into the last one.
+
+    Args:
+        shape: Channels, height and width of a sample.
+        classes: Number of labels.
+        max_macs: Largest cost of one sample, e.g. O's.
+
+    Returns:
+        A freshly initialised classifier, from torch's present random state.
 
     Raises:
         UsageError: even the narrowest costs more.
     """
-    fitting = None
-    width = 1
-    while count_macs(candidate := DeviceOnlyClassifier(shape, classes, width), shape) <= max_macs:
-        fitting = candidate
-        width += 1
-    if fitting is None:
-        raise UsageError(
-            f"a budget for a classifier of {count_macs(candidate, shape)} MACs",
-            f"{max_macs}",
-            "use a larger O",
-        )
-    return fitting
+
+    def macs(stride: int, width: int, top: int = 0) -> int:
+        with torch.device("meta"):
+            network = DeviceOnlyClassifier(shape, classes, width=width, top=top or 4 * width, stride=stride)
+        return count_macs(network, shape)
+
+    # The last map must keep more than one place; the finest stem is there for samples too small for any.
+    finest, *coarse = _STEM_STRIDES
+    strides = [finest, *(stride for stride in coarse if min(shape[1:]) > 4 * stride)]
+    width, stride = 0, finest
+    for coarser in strides:
+        if width >= _WIDE_ENOUGH:
+            break
+        # Costs grow with the width, so that the number of widths that fit is the widest of them.
+        fitting = bisect_right(range(1, _WIDEST), max_macs, key=partial(macs, coarser))
+        if fitting > width:
+            width, stride = fitting, coarser
+    if width == 0:
+        least = min(macs(stride, 1) for stride in strides)
+        raise UsageError(f"a budget for a classifier of {least} MACs", f"{max_macs}", "use a larger O")
+    tops = range(4 * width + 1, 8 * width + 1)
+    top = 4 * width + bisect_right(tops, max_macs, key=partial(macs, stride, width))
+    return DeviceOnlyClassifier(shape, classes, width=width, top=top, stride=stride)
+
+
+def _normalised(before: int, after: int, *, stride: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(before, after, stride + 1, stride=stride, padding=stride // 2, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(),
+    )

@@ -15,6 +15,7 @@ from obfnet.core.errors import ShapeError
 from obfnet.report.histogram import draw_histogram
 from obfnet.report.page import render_page
 from obfnet.report.png_uri import png_data_uri
+from obfnet.report.sound import sound_data_uri, sound_from_coefficients
 from obfnet.report.verdict import compare_with_device_only, judge
 from obfnet.report.wording import similarity
 
@@ -58,6 +59,25 @@ _PROTOCOLS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """One sample of sound, to be listened to.
+
+    Args:
+        captured: The clip as it was captured, `(T,)` float32 in [-1, 1]; None where it is not at hand.
+        captured_hz: Its sampling rate.
+        raw: Raw MFCCs, `(20, F)` in their own unit.
+        reconstructed: The attacker's guess at them.
+        score: SSIM of the guess.
+    """
+
+    captured: Floats | None
+    captured_hz: int
+    raw: Floats
+    reconstructed: Floats
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Pictures:
     """The pictures of a demo report and the score of every sample.
 
@@ -67,6 +87,7 @@ class Pictures:
         scores: View to the SSIM of each of its reconstructions, `(N,)` float64.
         histogram: `obfuscated`, `raw` and `floor` to the SSIM of every scored sample, `(M,)` float64.
         one_sample: `raw`, `(1, C, H, W)`, and `obfuscated`, `(K, C, H, W)`: through each network of the pool.
+        clips: Samples of sound to listen to; none where the samples are pictures.
 
     Raises:
         ShapeError: a row or a series is missing, or shapes do not fit each other.
@@ -76,6 +97,7 @@ class Pictures:
     scores: Mapping[str, Scores]
     histogram: Mapping[str, Scores]
     one_sample: Mapping[str, Floats]
+    clips: tuple[Clip, ...] = ()
 
     def __post_init__(self) -> None:
         for name, rows in self.views.items():
@@ -124,6 +146,7 @@ def render_demo(figures: dict[str, Any], pictures: Pictures) -> str:
                     for name, sample in zip(bundles, pictures.one_sample["obfuscated"], strict=True)
                 ],
             },
+            "sounds": [_players(clip) for clip in pictures.clips],
             "histogram": draw_histogram({name: pictures.histogram[name] for name in _SERIES}),
             "series": _SERIES,
             "steps": [(_STEPS.get(step, _plain(step)), spent) for step, spent in figures["seconds"].items()],
@@ -159,6 +182,21 @@ def _view(name: str, rows: Mapping[str, Floats], scores: Scores) -> dict[str, An
                 ],
             }
             for key, (row_title, alt) in _ROWS.items()
+        ],
+    }
+
+
+def _players(clip: Clip) -> dict[str, Any]:
+    captured = "" if clip.captured is None else sound_data_uri(clip.captured, clip.captured_hz)
+    return {
+        "score": similarity(clip.score),
+        "players": [
+            (captured, "the clip as captured"),
+            (sound_data_uri(*sound_from_coefficients(clip.raw)), "rebuilt from raw MFCCs"),
+            (
+                sound_data_uri(*sound_from_coefficients(clip.reconstructed)),
+                "rebuilt from the attacker's guess",
+            ),
         ],
     }
 

@@ -1,13 +1,18 @@
 """Training of plain classifiers: inference networks, and the device-only baseline beside them."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.spec import Samples, as_unit
-from obfnet.data.cases import Split
-from obfnet.fitting import Budget, run_schedule
+from obfnet.data.table import Split
+from obfnet.fitting import Budget, Selection, run_schedule
 from obfnet.nets.mode import evaluating
+from obfnet.training.augmentation import augmented
+
+_CALIBRATION_SAMPLES = 5_000
 
 
 def unit_tensor(samples: Samples) -> Tensor:
@@ -23,11 +28,15 @@ def accuracy(network: nn.Module, split: Split, *, batch_size: int = 256) -> floa
         split: Samples and labels.
         batch_size: Samples at a time.
     """
+    place = _place(network)
     with torch.no_grad(), evaluating(network):
         right = sum(
             int(
                 (
-                    network(unit_tensor(split.samples[start : start + batch_size])).argmax(1).numpy()
+                    network(unit_tensor(split.samples[start : start + batch_size]).to(place))
+                    .argmax(1)
+                    .cpu()
+                    .numpy()
                     == split.labels[start : start + batch_size]
                 ).sum()
             )
@@ -36,26 +45,56 @@ def accuracy(network: nn.Module, split: Split, *, batch_size: int = 256) -> floa
     return right / len(split.labels)
 
 
-def train_classifier(network: nn.Module, train: Split, budget: Budget) -> None:
-    """Trains `network` in place with cross-entropy; afterwards it is in evaluation mode.
+def train_classifier(
+    network: nn.Module,
+    train: Split,
+    budget: Budget,
+    *,
+    validation: Split | None = None,
+    patience: int | None = None,
+    augmentation: tuple[str, ...] = (),
+    smoothing: float = 0.0,
+    place: torch.device | None = None,
+) -> None:
+    """Trains `network` in place with cross-entropy; afterwards it is in evaluation mode, on the CPU.
 
     Args:
-        network: Maps `(N, C, H, W)` float32 in [0, 1] to `(N, classes)` scores; freshly initialised.
+        network: Maps `(N, C, H, W)` float32 in [0, 1] to `(N, classes)` scores; freshly initialised. One
+            with a method `calibrate` is shown some training samples first.
         train: Training samples and labels.
         budget: Length, seed, checkpoint, progress.
+        validation: Where given, the weights of the epoch that did best on it are kept.
+        patience: Epochs without a better validation accuracy after which training stops.
+        augmentation: Names of the changes that training samples go through.
+        smoothing: Of the labels, in [0, 1).
+        place: Processor to train on; None is the CPU.
 
     Raises:
         TrainingError: the loss is not finite.
+        UnknownNameError: no such augmentation.
     """
-    samples, labels = unit_tensor(train.samples), torch.tensor(train.labels)
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    place = place or torch.device("cpu")
+    labels = torch.tensor(train.labels)
+    calibrate = getattr(network, "calibrate", None)
+    if calibrate is not None:
+        calibrate(unit_tensor(train.samples[:: max(1, len(labels) // _CALIBRATION_SAMPLES)]))
+    network.train().to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.manual_seed(budget.seed)
 
     def step(batch: Tensor) -> float:
-        raw = samples[batch].contiguous(memory_format=torch.channels_last)
-        loss = functional.cross_entropy(network(raw), labels[batch])
+        raw = augmented(unit_tensor(train.samples[batch.numpy()]), augmentation)
+        raw = raw.to(place).contiguous(memory_format=torch.channels_last)
+        loss = functional.cross_entropy(network(raw), labels[batch].to(place), label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
+    if validation is not None:
+        selection = Selection(score=lambda: accuracy(network, validation), patience=patience)
+        budget = replace(budget, selection=selection)
     run_schedule(network, step, samples=len(labels), budget=budget)
-    network.eval()
+    network.eval().cpu()
+
+
+def _place(network: nn.Module) -> torch.device:
+    first = next(network.parameters(), None)
+    return torch.device("cpu") if first is None else first.device

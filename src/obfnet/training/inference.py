@@ -8,7 +8,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,13 +20,13 @@ from obfnet.core.files import sha256_hex, write_atomic, write_json
 from obfnet.core.parsing import FieldError, parse_strict
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import InputSpec
-from obfnet.data.cases import Dataset
+from obfnet.data.case import Dataset
 from obfnet.export import inference_onnx
-from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint
+from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, processor
 from obfnet.nets import INFERENCE_ARCHITECTURES
 from obfnet.training.classifier import accuracy, train_classifier
+from obfnet.training.recipes import ClassifierRecipe, inference_recipe
 
-DEFAULT_SCHEDULE: Final = Schedule(epochs=4, batch_size=128, peak_rate=2e-3, warm_up=0.25)
 _ONNX, _WEIGHTS, _CARD = "inference.onnx", "weights.safetensors", "inference.json"
 
 
@@ -38,6 +38,7 @@ class InferenceCard:
         format_version: Of this file; 1.
         id: sha256 of `inference.onnx`, by which bundles name the network they were trained for.
         case: Data set it was trained on.
+        split: Name of the rule by which the data set was cut.
         architecture: Registry name.
         input: The wire's input spec.
         classes: Names of the labels, in the order of the scores.
@@ -50,6 +51,7 @@ class InferenceCard:
     format_version: int
     id: str
     case: str
+    split: str
     architecture: str
     input: InputSpec
     classes: tuple[str, ...]
@@ -83,22 +85,30 @@ def train_inference(
     dataset: Dataset,
     *,
     out: Path,
-    architecture: str = "cnn",
-    dtype: str = "float32",
-    schedule: Schedule = DEFAULT_SCHEDULE,
+    architecture: str = "",
+    dtype: str | None = None,
+    schedule: Schedule | None = None,
+    recipe: ClassifierRecipe | None = None,
+    patience: int | None = None,
     seed: int = 0,
+    place: str = "auto",
     progress: Progress | None = None,
 ) -> InferenceNetwork:
     """Trains an inference network, or returns the one that is there from the same settings.
 
     Args:
-        dataset: Training samples teach; validation samples give the accuracy on the card; test samples
-            are not read.
+        dataset: Training samples teach; validation samples choose the epoch that is kept and give the
+            accuracy on the card; test samples are not read.
         out: Folder for the result; made if missing.
-        architecture: `"cnn"` (the paper's I_C) or `"mlp"` (I_M).
-        dtype: The wire's type: `"float32"` in [0, 1], or `"uint8"`, which the served graph divides by 255.
-        schedule: Length and learning rate.
+        architecture: A name of the case's (`"cnn"`, `"mlp"`: the paper's) or of the registry; empty takes
+            the case's first.
+        dtype: The wire's type: `"float32"` in [0, 1], or `"uint8"`, which the served graph divides by 255;
+            None takes the case's own.
+        schedule: Length and learning rate; None takes the recipe's.
+        recipe: The whole recipe; None takes the case's.
+        patience: Epochs without a better validation accuracy after which training stops; None never.
         seed: Of weights, order and dropout.
+        place: Processor: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
         progress: Told of every step.
 
     Returns:
@@ -110,14 +120,18 @@ def train_inference(
         OutputError: `out` cannot be written.
     """
     progress = progress or Silent()
-    spec = wire_spec(dataset.spec.input, dtype)
+    spec = wire_spec(dataset.spec.input, dtype or dataset.spec.input.dtype)
     shape, classes = _image_shape(spec), dataset.spec.classes
+    architecture = dataset.spec.inference_architecture(architecture)
     build = INFERENCE_ARCHITECTURES.get(architecture)
+    recipe = recipe or inference_recipe(dataset.spec, architecture)
+    recipe = recipe if schedule is None else dataclasses.replace(recipe, schedule=schedule)
     settings = {
         "data": dataset.fingerprint,
         "architecture": architecture,
         "input": spec.to_dict(),
-        "schedule": dataclasses.asdict(schedule),
+        "recipe": dataclasses.asdict(recipe),
+        "patience": patience,
         "seed": seed,
         "torch": torch.__version__,
     }
@@ -129,14 +143,28 @@ def train_inference(
     torch.manual_seed(seed)
     network = build(shape, len(classes))
     budget = Budget(
-        schedule=schedule, seed=seed, checkpoint=checkpoint, progress=progress, task="train inference network"
+        schedule=recipe.schedule,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        task="train inference network",
     )
-    train_classifier(network, dataset.train, budget)
+    train_classifier(
+        network,
+        dataset.train,
+        budget,
+        validation=dataset.validation,
+        patience=patience,
+        augmentation=recipe.augmentation,
+        smoothing=recipe.smoothing,
+        place=processor(place),
+    )
     onnx, weights = inference_onnx(network, spec), save(_plain_layout(network))
     card = InferenceCard(
         format_version=1,
         id=sha256_hex(onnx),
         case=dataset.spec.name,
+        split=dataset.split,
         architecture=architecture,
         input=spec,
         classes=tuple(classes),
@@ -192,13 +220,15 @@ def load_inference(path: Path) -> InferenceNetwork:
 
 
 def wire_spec(spec: InputSpec, dtype: str) -> InputSpec:
-    """The spec of samples on the wire: the case's own, or the same as uint8 in [0, 255]."""
+    """The spec of samples on the wire: the case's own, or as uint8 in [0, 255] or float32 in [0, 1]."""
     if dtype == spec.dtype:
         return spec
     if dtype == "uint8":
         return dataclasses.replace(
             spec, dtype="uint8", low=0.0, high=255.0, preprocessing="uint8 as captured"
         )
+    if dtype == "float32":
+        return dataclasses.replace(spec, dtype="float32", low=0.0, high=1.0, preprocessing="uint8 / 255")
     raise UsageError("dtype float32 or uint8", repr(dtype), "choose one of them")
 
 

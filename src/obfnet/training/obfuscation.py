@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,15 +22,17 @@ from obfnet.core.errors import BundleError, TrainingError, UsageError
 from obfnet.core.files import sha256_hex, write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import InputSpec
-from obfnet.data.cases import Dataset, Split
+from obfnet.data.case import Dataset
+from obfnet.data.table import Split
 from obfnet.export import obfuscation_onnx
-from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, run_schedule
+from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, processor, run_schedule
+from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.protections import PROTECTIONS, Protection
+from obfnet.training.recipes import obfuscation_schedule
 
-DEFAULT_SCHEDULE: Final = Schedule(epochs=4)
 _CARD = "training.json"
 
 
@@ -39,25 +41,42 @@ class PoolSettings:
     """What decides a pool, besides the data and the inference network.
 
     Args:
-        architecture: `"mlp"` (O_M) or `"cnn"` (O_C).
-        hidden: Width n of the bottleneck, ≥ 1.
+        architecture: A name of the case's (`"mlp"`: the paper's O_M, `"cnn"`: O_C) or of the registry; empty
+            takes the case's first.
+        hidden: Width of the bottleneck, ≥ 1; None takes the architecture's own.
         protection: Registry name.
         count: Number of networks K, ≥ 1.
-        schedule: Length and learning rate; each network sees every training sample `epochs` times.
+        schedule: Length and learning rate; each network sees every training sample `epochs` times. None
+            takes the case's own.
         seed: From which each network's own seed is made.
     """
 
-    architecture: str = "mlp"
-    hidden: int = 100
+    architecture: str = ""
+    hidden: int | None = None
     protection: str = "published"
     count: int = 4
-    schedule: Schedule = DEFAULT_SCHEDULE
+    schedule: Schedule | None = None
     seed: int = 0
+
+    def for_case(self, dataset: Dataset) -> "PoolSettings":
+        """The same settings with everything that was left to the case filled in.
+
+        Raises:
+            UnknownNameError: no such architecture.
+        """
+        architecture = dataset.spec.obfuscation_architecture(self.architecture)
+        network: Any = OBFUSCATION_ARCHITECTURES.get(architecture)
+        return dataclasses.replace(
+            self,
+            architecture=architecture,
+            hidden=network.default_hidden if self.hidden is None else self.hidden,
+            schedule=self.schedule or obfuscation_schedule(dataset.spec),
+        )
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise UsageError("a pool of at least 1 network", f"{self.count}", "raise --count")
-        if self.hidden < 1:
+        if self.hidden is not None and self.hidden < 1:
             raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
 
 
@@ -83,6 +102,7 @@ def train_obfuscation(
     out: Path,
     key: Ed25519PrivateKey,
     settings: PoolSettings | None = None,
+    place: str = "auto",
     progress: Progress | None = None,
 ) -> TrainedPool:
     """Trains a pool against a frozen inference network and publishes it as signed bundles.
@@ -92,7 +112,8 @@ def train_obfuscation(
         inference: The network that the backend serves; unchanged afterwards, which is checked.
         out: Folder for the pool; made if missing.
         key: The coordinator's key, which signs every bundle and the pool.
-        settings: What to train; the default is the paper's O_M(100), four networks, four epochs.
+        settings: What to train; the default is four of the case's first obfuscation networks.
+        place: Processor: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
         progress: Told of every step.
 
     Returns:
@@ -105,7 +126,7 @@ def train_obfuscation(
 
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
-    progress, settings = progress or Silent(), settings or PoolSettings()
+    progress, settings = progress or Silent(), (settings or PoolSettings()).for_case(dataset)
     _check_fit(dataset, inference)
     name = _fingerprint(dataset, inference, settings, key)
     if (found := _finished(out, name, key)) is not None:
@@ -115,7 +136,9 @@ def train_obfuscation(
     networks = _fresh_networks(protection, settings, inference.card.input)
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
     frozen = _state_hash(inference.network)
-    _train_together(networks, protection, dataset.train, inference, settings, checkpoint, progress)
+    _train_together(
+        networks, protection, dataset.train, inference, settings, checkpoint, progress, processor(place)
+    )
     if _state_hash(inference.network) != frozen:
         raise TrainingError(
             "a frozen inference network", "weights that changed in training", "report this bug"
@@ -149,7 +172,9 @@ def _fresh_networks(protection: Protection, settings: PoolSettings, spec: InputS
     for number in range(settings.count):
         torch.manual_seed(settings.seed * 10_007 + number + 1)
         channels, height, width = spec.shape
-        networks.append(protection.build((channels, height, width), settings.architecture, settings.hidden))
+        networks.append(
+            protection.build((channels, height, width), settings.architecture, settings.hidden or 1)
+        )
     torch.manual_seed(settings.seed)
     return networks
 
@@ -162,38 +187,47 @@ def _train_together(
     settings: PoolSettings,
     checkpoint: Checkpoint,
     progress: Progress,
+    place: torch.device,
 ) -> None:
-    samples, labels = unit_tensor(train.samples), torch.tensor(train.labels)
+    labels = torch.tensor(train.labels)
     integer = inference.card.input.dtype == "uint8"
+    networks.train().to(place)
+    inference.network.to(place)
 
-    def descend(network: nn.Module, batch: Tensor) -> float:
-        raw = samples[batch]
+    def descend(network: nn.Module, raw: Tensor, wanted: Tensor) -> float:
         sent = _as_sent(network(raw), integer=integer).contiguous(memory_format=torch.channels_last)
-        loss = protection.loss(inference.network, sent, raw, labels[batch])
+        loss = protection.loss(inference.network, sent, raw, wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     budget = Budget(
-        schedule=settings.schedule,
+        schedule=settings.schedule or Schedule(epochs=1),
         seed=settings.seed,
         checkpoint=checkpoint,
         progress=progress,
         task=f"train pool of {settings.count} obfuscation networks",
     )
     threads = torch.get_num_threads()
+    # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
+    alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
     # A core a network: networks need not wait for one another as the threads of one operation must. A
     # larger joint batch would be slower, since it falls out of the processor's caches.
     single_threaded = partial(torch.set_num_threads, 1)
     with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
         def step(batch: Tensor) -> float:
-            return sum(cores.map(partial(descend, batch=batch), networks)) / len(networks)
+            raw = unit_tensor(train.samples[batch.numpy()]).to(place)
+            wanted = labels[batch].to(place)
+            if alone:
+                return sum(descend(network, raw, wanted) for network in networks) / len(networks)
+            return sum(cores.map(partial(descend, raw=raw, wanted=wanted), networks)) / len(networks)
 
         try:
             run_schedule(networks, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)
-    networks.eval()
+    networks.eval().cpu()
+    inference.network.cpu()
 
 
 def _as_sent(obfuscated: Tensor, *, integer: bool) -> Tensor:

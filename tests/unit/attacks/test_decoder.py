@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from obfnet.attacks import ATTACKS, WhiteBox
-from obfnet.attacks.decoder import _mean_ssim
+from obfnet.attacks.decoder_network import _mean_ssim
 from obfnet.core.errors import UsageError
 from obfnet.core.progress import Silent
 from obfnet.fitting import Checkpoint

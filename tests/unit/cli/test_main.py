@@ -76,7 +76,7 @@ def test_an_error_is_one_line_and_an_exit_code(capsys, monkeypatch, error, code,
         (("data", "list", "--seed", "-1"), "--seed"),
         (("infer",), "Missing option '--pool'"),
         (("serve", "model.onnx", "--port", "70000"), "--port"),
-        (("data", "fetch", "nist"), "known: mnist, digits"),
+        (("data", "fetch", "nist"), "known: mnist, fsd, asl, cifar10, digits"),
     ],
 )
 def test_bad_usage_is_exit_code_2_and_says_where_the_help_is(capsys, arguments, part):

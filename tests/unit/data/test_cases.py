@@ -9,10 +9,11 @@ import pytest
 
 from obfnet.core.errors import DataError, MissingExtraError, UnknownNameError
 from obfnet.data import cases
-from obfnet.data.cases import CASES, Split, fetch_case, list_cases, load_case
+from obfnet.data.cases import CASES, fetch_case, list_cases, load_case, split_table
 from obfnet.data.fetch import NoSourceError
 from obfnet.data.idx import idx_bytes
 from obfnet.data.mnist import CASE, load
+from obfnet.data.table import Split
 
 
 def small_mnist(train: int = 6000, test: int = 20) -> dict[str, bytes]:
@@ -27,7 +28,7 @@ def small_mnist(train: int = 6000, test: int = 20) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("ask", [load_case, fetch_case])
 def test_an_unknown_case_lists_the_known_ones(ask) -> None:
-    with pytest.raises(UnknownNameError, match=r"got 'mnits'; known: mnist, digits"):
+    with pytest.raises(UnknownNameError, match=r"got 'mnits'; known: mnist, fsd, asl, cifar10, digits"):
         ask("mnits")
 
 
@@ -46,7 +47,7 @@ def test_mnist_without_any_source_says_what_was_tried(ask, home: Path) -> None:
 
 def test_mnist_files_become_scaled_read_only_splits() -> None:
     files = small_mnist()
-    data = load(CASE, files)
+    data = split_table(CASE, load(CASE, files), CASE.splits[0])
     assert [len(split.labels) for split in (data.train, data.validation, data.test)] == [1000, 5000, 20]
     raw = np.frombuffer(files["t10k-images-idx3-ubyte"], np.uint8, offset=16).reshape(-1, 1, 28, 28)
     np.testing.assert_allclose(data.test.samples, raw / 255, rtol=1e-6)
@@ -121,7 +122,30 @@ def test_the_list_says_what_is_at_hand(home: Path, tmp_path: Path) -> None:
 
 def test_the_fingerprint_names_the_samples_and_labels() -> None:
     files = small_mnist()
-    data, again = load(CASE, files), load(CASE, files)
-    assert data.fingerprint == again.fingerprint
+
+    def fingerprint(files: dict[str, bytes]) -> str:
+        return split_table(CASE, load(CASE, files), CASE.splits[0]).fingerprint
+
+    assert fingerprint(files) == fingerprint(files)
     other = files["t10k-labels-idx1-ubyte"][:-1] + b"\x00"
-    assert load(CASE, {**files, "t10k-labels-idx1-ubyte": other}).fingerprint != data.fingerprint
+    assert fingerprint({**files, "t10k-labels-idx1-ubyte": other}) != fingerprint(files)
+
+
+@pytest.mark.parametrize(
+    ("case", "split", "known"),
+    [
+        ("fsd", "scene", "official, random, speaker"),
+        ("fsd", "speaker:zoe", "speaker:george, speaker:jackson"),
+    ],
+)
+def test_an_unknown_split_lists_the_known_ones(case: str, split: str, known: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"known: {known}"):
+        load_case(case, split=split)
+
+
+@pytest.mark.parametrize("case", ["fsd", "asl", "cifar10"])
+def test_a_case_of_one_archive_says_where_it_looked(case: str, home: Path) -> None:
+    with pytest.raises(NoSourceError) as caught:
+        fetch_case(case)
+    assert {attempt.source.split()[0] for attempt in caught.value.attempts} >= {"data", "cache"}
+    assert not home.exists()

@@ -1,0 +1,71 @@
+"""A small convolutional obfuscation network of our own, whose parameters do not grow with resolution.
+
+The paper's O are fully connected at their core, so that photographs cost them millions of parameters.
+This one sees a sample at a quarter of its resolution, and rebuilds one of its size from that; nothing
+leads around it. Like the paper's, it limits nothing by itself: that is an affair of a protection.
+"""
+
+from typing import ClassVar, final
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from obfnet.nets import Shape, check_sample_size
+
+
+@final
+class ConvolutionalObfuscation(nn.Module):
+    """Two strided convolutions down, one depthwise-separable block, two pixel shuffles up, sigmoid.
+
+    At the default width 21,396 parameters for colour at any size; 7.8 million multiply-accumulates at
+    3x64x64 and 1.96 million at 3x32x32.
+
+    Args:
+        shape: Channels, height and width of a sample; height and width at least 8, no multiples needed.
+        hidden: Channels at half the resolution; twice as many at a quarter.
+
+    Raises:
+        UsageError: a side of `shape` is below 8.
+
+    Differs from paper: not the paper's at all. No bottleneck narrower than the sample at the default
+        width, no fully connected layer; the range is kept by a sigmoid, not by a cut, so that no value
+        starts without a gradient.
+
+    Does not guarantee: that anything is hidden. It can learn to send the sample on almost as it is.
+    """
+
+    default_hidden: ClassVar[int] = 24
+
+    def __init__(self, shape: Shape, hidden: int) -> None:
+        super().__init__()
+        check_sample_size(shape, height=8, width=8, network="conv")
+        self.shape, self.hidden = shape, hidden
+        channels, wide = shape[0], 2 * hidden
+        self.down = nn.Sequential(
+            *_normalised(nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False)),
+            *_normalised(nn.Conv2d(hidden, wide, 3, stride=2, padding=1, bias=False)),
+        )
+        self.mix = nn.Sequential(
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False),
+            *_normalised(nn.Conv2d(wide, wide, 1, bias=False)),
+        )
+        self.up = nn.Sequential(
+            *_normalised(nn.Conv2d(wide, 4 * hidden, 1, bias=False)),
+            nn.PixelShuffle(2),
+            nn.Conv2d(hidden, 4 * channels, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+
+    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        """Obfuscated samples in [0, 1]."""
+        code = self.down(raw)
+        obfuscated: Tensor = self.up(code + self.mix(code))
+        _, height, width = self.shape
+        # Odd sizes were rounded up on the way down.
+        if obfuscated.shape[2:] != (height, width):
+            obfuscated = obfuscated[:, :, :height, :width]
+        return obfuscated.sigmoid()
+
+
+def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
+    return convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()

@@ -1,0 +1,59 @@
+"""How a case's networks are trained unless the user says otherwise: from the case's recipe to schedules."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from obfnet.data.case import CaseSpec
+from obfnet.fitting import Schedule
+
+_INFERENCE: Final = Schedule(epochs=4, batch_size=128, peak_rate=2e-3, warm_up=0.25)
+_DESCENT: Final = Schedule(
+    epochs=4, batch_size=128, peak_rate=0.15, warm_up=0.25, optimiser="sgd", weight_decay=5e-4
+)
+_SMOOTHING: Final = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierRecipe:
+    """Training of an inference network.
+
+    Args:
+        schedule: Length, rate and optimiser.
+        augmentation: Changes that training samples go through.
+        smoothing: Of the labels.
+    """
+
+    schedule: Schedule
+    augmentation: tuple[str, ...] = ()
+    smoothing: float = 0.0
+
+
+def inference_recipe(spec: CaseSpec, architecture: str, *, epochs: float | None = None) -> ClassifierRecipe:
+    """How the inference network of a case is trained.
+
+    Args:
+        spec: The case.
+        architecture: Registry name of the network.
+        epochs: Passes over the training samples; None takes the case's own.
+    """
+    recipe = spec.recipe
+    wanted = (
+        recipe.inference_epochs.get(architecture, recipe.inference_epochs[""]) if epochs is None else epochs
+    )
+    # Fully connected networks and those without norms do not take the high rates of plain descent.
+    descent = recipe.optimiser == "sgd" and architecture in ("residual", "compact")
+    return ClassifierRecipe(
+        schedule=replace(_DESCENT if descent else _INFERENCE, epochs=wanted),
+        augmentation=recipe.augmentation,
+        smoothing=_SMOOTHING if descent else 0.0,
+    )
+
+
+def obfuscation_schedule(spec: CaseSpec, *, epochs: float | None = None) -> Schedule:
+    """How long each obfuscation network of a case is trained, and how fast.
+
+    Args:
+        spec: The case.
+        epochs: Passes over the training samples; None takes the case's own.
+    """
+    return Schedule(epochs=spec.recipe.obfuscation_epochs if epochs is None else epochs)
