@@ -28,6 +28,7 @@ check: setup
 # Documents take their figures from the committed result files.
 docs: setup
 	.venv/bin/python -m obfnet.report.results_page results docs/results.md README.md
+	.venv/bin/python -m obfnet.report.paper_pages $(wildcard docs/results/*.json)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

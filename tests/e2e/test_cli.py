@@ -12,10 +12,10 @@ pytestmark = pytest.mark.e2e
 
 
 BAD_USAGE = {
-    "demo --case nist": "known: mnist, digits",
+    "demo --case nist": "known: mnist, fsd, asl, cifar10, digits",
     "demo --case digits --arch transformer": "cnn",
     "demo --count 0": "--count",
-    "train inference --case nist": "known: mnist, digits",
+    "train inference --case nist": "known: mnist, fsd, asl, cifar10, digits",
     "train inference --case digits --arch transformer": "cnn",
     "train inference --case digits --dtype int4": "uint8",
     "train inference --case digits --epochs 0": "epochs above 0",

@@ -1,6 +1,8 @@
 """README and docs cannot drift from the command line, the result files and the public API."""
 
 import ast
+import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -10,10 +12,14 @@ import pytest
 import obfnet
 from obfnet.cli.main import cli
 from obfnet.core.errors import DataError
+from obfnet.report.paper_pages import paper_page
+from obfnet.report.paper_plots import draw_plots
 from obfnet.report.results_page import readme_block, results_page, with_block
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+# There is none before `obfnet bench paper` was run for the first time.
+PAPER = sorted(ROOT.glob("docs/results/*.json"))
 
 
 def command_names(group: click.Group = cli, prefix: str = "obfnet") -> set[str]:
@@ -74,9 +80,22 @@ def test_the_readme_figures_are_those_of_the_result_file():
     assert with_block(README, readme_block(ROOT / "results")) == README
 
 
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.name)
+def test_the_tables_of_the_grid_say_what_its_result_file_says(path):
+    figures = json.loads(path.read_text())
+    assert path.with_suffix(".md").read_text() == paper_page(figures, path.stem)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="Matplotlib is not installed")
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.name)
+def test_the_plots_of_the_grid_are_those_of_its_result_file(path):
+    drawn = draw_plots(json.loads(path.read_text()), path.stem)
+    assert {name: (path.parent / name).read_text() for name in drawn} == drawn
+
+
 def test_what_was_not_measured_is_said(tmp_path):
     page = results_page(tmp_path)
-    assert page.count("Not measured yet") == 5
+    assert page.count("Not measured yet") == 8
     with pytest.raises(DataError, match=r"demo\.json"):
         readme_block(tmp_path)
 
@@ -92,7 +111,7 @@ def test_a_readme_without_markers_is_refused():
         with_block("# no markers", "block")
 
 
-@pytest.mark.parametrize("path", [*ROOT.glob("docs/*.md"), ROOT / "README.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*ROOT.glob("docs/**/*.md"), ROOT / "README.md"], ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         if "://" not in target:

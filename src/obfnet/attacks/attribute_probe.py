@@ -20,6 +20,7 @@ from obfnet.data.rows import AnyRows, batches
 from obfnet.data.splits import hold_out
 from obfnet.fitting import Budget, Schedule, Selection, run_schedule
 from obfnet.nets.mode import evaluating
+from obfnet.nets.standardise import Standardise
 
 NAME: Final = "attribute-probe"
 THREAT_LEVEL: Final = "T2"
@@ -35,7 +36,7 @@ class KnownAttributes:
 
     Args:
         received: `(N, ...)` float32 in [0, 1] or uint8.
-        values: `(N,)` int64, the attribute's value of each.
+        values: `(N,)` int64, the attribute's value of each, ≥ 0.
     """
 
     received: AnyRows
@@ -48,6 +49,8 @@ class KnownAttributes:
                 f"{len(self.received)} samples, {len(self.values)} values",
                 "give more samples",
             )
+        if self.values.min() < 0:
+            raise AttackError("values from 0", "samples without a value", "leave them out")
 
 
 def probe_attribute(
@@ -101,10 +104,12 @@ def probe_attribute(
 class _Probe(nn.Module):
     def __init__(self, some: Tensor, classes: int) -> None:
         super().__init__()
-        flat = some.flatten(1)
-        self.mean, self.scale = nn.Buffer(flat.mean(0)), nn.Buffer(flat.std(0, correction=0) + 0.01)
+        standardise = Standardise(tuple(some.shape[1:]), floor=0.01)
+        standardise.calibrate(some)
         self.layers = nn.Sequential(
-            nn.Linear(flat.shape[1], _HIDDEN),
+            standardise,
+            nn.Flatten(),
+            nn.Linear(some[0].numel(), _HIDDEN),
             nn.BatchNorm1d(_HIDDEN),
             nn.ReLU(),
             nn.Dropout(0.3),
@@ -116,7 +121,7 @@ class _Probe(nn.Module):
         )
 
     def forward(self, received: Tensor) -> Tensor:
-        scores: Tensor = self.layers((received.flatten(1) - self.mean) / self.scale)
+        scores: Tensor = self.layers(received)
         return scores
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from obfnet.nets.standardise import Standardise
+
 _WINDOW: Final = 7
 # Up to so many values a sample the linear path has a full matrix.
 _SMALL: Final = 1024
@@ -57,24 +59,14 @@ def _mean_ssim(a: Tensor, b: Tensor) -> Tensor:
     return (luminance * structure).mean()
 
 
-class _Standardised(nn.Module):
-    def __init__(self, received: Tensor) -> None:
-        super().__init__()
-        self.mean = nn.Buffer(received.mean(0))
-        # A value that hardly ever changes must not be blown up into noise.
-        self.scale = nn.Buffer(received.std(0, correction=0) + 0.05)
-
-    def forward(self, received: Tensor) -> Tensor:
-        return (received - self.mean) / self.scale
-
-
 @final
 class _Connected(nn.Module):
     def __init__(self, received: Tensor, raw_shape: tuple[int, ...], hidden: int) -> None:
         super().__init__()
         self.shape = tuple(raw_shape)
         inputs, outputs = received[0].numel(), math.prod(raw_shape)
-        self.standardise = _Standardised(received)
+        self.standardise = Standardise(tuple(received.shape[1:]))
+        self.standardise.calibrate(received)
         self.linear = nn.Linear(inputs, outputs)
         self.deep = nn.Sequential(
             nn.Linear(inputs, hidden),
@@ -95,7 +87,8 @@ class _Photographic(nn.Module):
         super().__init__()
         channels, height, width = self.shape = tuple(received.shape[1:])
         values, narrow = math.prod(self.shape), min(hidden, _BOTTLENECK)
-        self.standardise = _Standardised(received)
+        self.standardise = Standardise(tuple(received.shape[1:]))
+        self.standardise.calibrate(received)
         self.whole = nn.Sequential(
             nn.Linear(values, narrow),
             nn.ReLU(),

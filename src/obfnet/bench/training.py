@@ -33,7 +33,7 @@ from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 RELEASED_EPOCHS: Final = 14
 RELEASED_BATCH: Final = 128
 _SLICE_STEPS: Final = 40
-_SLICE_EVERY_S: Final = 30.0
+_SLICE_EVERY_S: Final = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

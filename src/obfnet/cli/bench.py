@@ -1,15 +1,26 @@
 """`obfnet bench`: side-by-side measurements, each into one result file."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options
+from obfnet.cli.options import common_options, processor_option
+from obfnet.core.errors import MissingExtraError
 from obfnet.core.files import write_json
+
+_PATH: Final = click.Path(path_type=Path)
+_inference_option = click.option(
+    "--inference",
+    "inference_path",
+    type=_PATH,
+    required=True,
+    help="Folder of the inference network.",
+)
 
 
 @click.group()
@@ -19,19 +30,13 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--case", default="mnist", show_default=True, help="Data set.")
-@click.option(
-    "--inference",
-    "inference_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the inference network.",
-)
+@_inference_option
 @click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="Networks in the pool.")
-@click.option("--epochs", type=float, default=2.0, show_default=True, help="Passes of each network.")
+@click.option("--epochs", type=float, default=3.0, show_default=True, help="Passes of each network.")
 @click.option(
     "--pool",
     "pool_path",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     default=Path("bench-pool"),
     show_default=True,
     help="New folder for the pool.",
@@ -81,16 +86,8 @@ def training(
 
 
 @bench.command()
-@click.option(
-    "--pool", "pool_path", type=click.Path(path_type=Path), required=True, help="Folder of the pool."
-)
-@click.option(
-    "--inference",
-    "inference_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder of the inference network.",
-)
+@click.option("--pool", "pool_path", type=_PATH, required=True, help="Folder of the pool.")
+@_inference_option
 @click.option("--requests", type=click.IntRange(1), default=100, show_default=True, help="A round and kind.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Rounds.")
 @common_options(out="Result file.", out_default="results/serving.json")
@@ -141,7 +138,7 @@ def serving(
 
 
 @bench.command()
-@click.option("--source", type=click.Path(path_type=Path), default=Path(), help="Checkout.  [default: here]")
+@click.option("--source", type=_PATH, default=Path(), help="Checkout.  [default: here]")
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Imports to time.")
 @common_options(out="Result file.", out_default="results/edge.json")
 def edge(
@@ -165,6 +162,96 @@ def edge(
     _finish(result, rows, out, as_json=as_json)
 
 
+@bench.command()
+@click.option("--quick", is_flag=True, help="Fewer rows, one seed, less training; its figures are worse.")
+@click.option(
+    "--work",
+    type=_PATH,
+    default=Path("runs/paper"),
+    show_default=True,
+    help="Folder of what is trained and measured; a stopped run goes on from it.",
+)
+@click.option("--cases", default="", help="Only these cases, with commas between.  [default: all]")
+@click.option(
+    "--rows", "span", default="", help="Only these rows of the grid: N, N..M or N.., from 1.  [default: all]"
+)
+@click.option(
+    "--inference",
+    multiple=True,
+    metavar="CASE/SPLIT/ARCH=DIR",
+    help="Trained inference network to use for the cells of its seed; may be given several times.",
+)
+@click.option("--skip-missing", is_flag=True, help="Leave out cases whose data cannot be had.")
+@processor_option
+@common_options(
+    out="Result file; tables and plots are written beside it.", out_default="docs/results/paper.json"
+)
+def paper(
+    quick: bool,
+    work: Path,
+    cases: str,
+    span: str,
+    inference: tuple[str, ...],
+    skip_missing: bool,
+    processor: str,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Train and measure the paper's grid: case x I x O x split, with tables and plots.
+
+    The rows of the result file that are not run now stay as they are.
+
+    \b
+    Example:
+      obfnet bench paper --quick --out paper-quick.json
+    """
+    from obfnet.bench.grid import GRIDS, chosen_rows
+    from obfnet.report.paper_pages import write_pages
+
+    grid = "quick" if quick else "full"
+    chosen = chosen_rows(GRIDS[grid], cases=cases, span=span)
+    # Needed after hours of training, and so found out before.
+    for package, extra in (("torch", "train"), ("matplotlib", "report")):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, extra)
+    from obfnet.bench.paper import PaperBenchmark, bench_paper
+
+    result = bench_paper(
+        PaperBenchmark(
+            grid=grid,
+            rows=GRIDS[grid],
+            chosen=chosen,
+            seed=seed,
+            inference=inference,
+            skip_missing=skip_missing,
+            place=processor,
+        ),
+        work=work,
+        out=out,
+        data_dir=data_dir,
+        progress=terminal_progress(),
+        command=_command(),
+    )
+    pages = write_pages(out)
+    rows = [(row["row"], _paper_row(row)) for row in result["rows"]]
+    rows.append(("cells missing", f"{result['missing_cells']} of {result['cells']}"))
+    rows.append(("tables and plots", ", ".join(str(page) for page in pages)))
+    _show(result, rows, out, as_json=as_json)
+
+
+def _paper_row(row: dict[str, Any]) -> str:
+    shown = ", ".join(
+        f"{name.replace('_', '-')} {figure['mean']:.2%}" for name, figure in row["accuracy"].items()
+    )
+    leakage = row["leakage"]
+    normalised = leakage["normalised"]["mean"]
+    leaked = "not to be had" if normalised is None else f"{normalised:.2f}"
+    return f"{shown}; normalised leakage ({leakage['attack']}, {leakage['threat_level']}) {leaked}"
+
+
 def _command() -> str:
     return " ".join(["obfnet", *sys.argv[1:]])
 
@@ -175,6 +262,10 @@ def _shown(figure: dict[str, Any]) -> str:
 
 def _finish(result: dict[str, Any], rows: list[tuple[str, str]], out: Path, *, as_json: bool) -> None:
     write_json(out, result)
+    _show(result, rows, out, as_json=as_json)
+
+
+def _show(result: dict[str, Any], rows: list[tuple[str, str]], out: Path, *, as_json: bool) -> None:
     table = "\n".join(
         ["| what | measured |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
     )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options
+from obfnet.cli.options import common_options, skip_bad_option
 from obfnet.core.errors import MissingExtraError
 from obfnet.data.cases import case_spec, split_rule
 
@@ -24,6 +24,7 @@ _NEEDED_LATE: Final = ("kserve", "sklearn", "jinja2")
     help="Data set, folder or CSV file; mnist falls back to 'digits', and says so.",
 )
 @click.option("--split", default=None, help="How the case is cut.  [default: its first]")
+@skip_bad_option
 @click.option(
     "--arch",
     default="",
@@ -47,6 +48,7 @@ _NEEDED_LATE: Final = ("kserve", "sklearn", "jinja2")
 def demo(
     case: str,
     split: str | None,
+    skip_bad: bool,
     arch: str,
     obfuscation: str,
     inference_path: Path | None,
@@ -76,19 +78,20 @@ def demo(
         if (exc.name or "").startswith("obfnet"):
             raise
         raise MissingExtraError(exc.name or "torch", "all") from exc
-    make = DemoSettings.quick if quick else DemoSettings.full
+    settings = DemoSettings.full(
+        case=case,
+        split=split,
+        architecture=arch,
+        obfuscation_architecture=obfuscation,
+        count=count,
+        seed=seed,
+    )
     command = " ".join(["obfnet", *sys.argv[1:]])
     result = run_demo(
-        make(
-            case=case,
-            split=split,
-            architecture=arch,
-            obfuscation_architecture=obfuscation,
-            count=count,
-            seed=seed,
-        ),
+        settings.quick() if quick else settings,
         out=out,
         inference_path=inference_path,
+        skip_bad=skip_bad,
         data_dir=data_dir,
         progress=terminal_progress(),
         command=command,

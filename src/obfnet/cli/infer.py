@@ -14,7 +14,9 @@ from obfnet.edge import Device, UnsafeRawPassthrough
     "--pool", "pool_path", type=click.Path(path_type=Path), required=True, help="Folder of the pool."
 )
 @click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT.")
-@click.option("--input", "input_path", required=True, help="PNG, .npy or IDX file; IDX#7 is its eighth item.")
+@click.option(
+    "--input", "input_path", required=True, help="PNG, JPEG, WAV, .npy or IDX file; IDX#7 is its eighth item."
+)
 @click.option("--raw", "send_raw", is_flag=True, help="Send the raw sample, UNPROTECTED, for comparison.")
 @click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
 @click.option(

@@ -60,14 +60,17 @@ def common_options(
     return add
 
 
+def skip_bad_option(function: F) -> F:
+    """Adds `--skip-bad` to a command that reads samples from files."""
+    return click.option(
+        "--skip-bad", is_flag=True, help="Leave out and count files that cannot be read, instead of stopping."
+    )(function)
+
+
 def case_options(function: F) -> F:
     """Adds `--case`, `--split` and `--skip-bad` to a command that reads a data set."""
     for option in (
-        click.option(
-            "--skip-bad",
-            is_flag=True,
-            help="Leave out and count files that cannot be read, instead of stopping.",
-        ),
+        skip_bad_option,
         click.option(
             "--split",
             default=None,

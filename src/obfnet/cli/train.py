@@ -173,6 +173,8 @@ def obfuscation(
         "public_key": public_key_text(signing_key),
         "validation_accuracy": list(pool.validation_accuracy),
         "reused": pool.reused,
+        "split": dataset.split,
+        "skipped": list(dataset.skipped),
     }
     shown = ", ".join(f"{value:.2%}" for value in pool.validation_accuracy)
     lines = [

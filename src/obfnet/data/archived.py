@@ -8,14 +8,32 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from obfnet.core.spec import Samples
+from obfnet.core.spec import InputSpec, Samples
 from obfnet.data.archive import Archive
 from obfnet.data.case import CaseSpec, Loading
+from obfnet.data.pictures import decode_picture
 from obfnet.data.prepared import Entry, prepare
 from obfnet.data.table import Table
 
 Describe = Callable[[str], Entry | None]
 Decode = Callable[[bytes, str], Samples]
+
+
+def photo_input(size: int) -> InputSpec:
+    """What a square colour photograph is on the wire: RGB uint8 of `size` by `size` pixels."""
+    return InputSpec(
+        shape=(3, size, size),
+        dtype="uint8",
+        low=0.0,
+        high=255.0,
+        layout="CHW",
+        preprocessing=f"RGB uint8 as captured, {size}x{size}",
+    )
+
+
+def decode_photo(data: bytes, name: str, *, size: int) -> Samples:
+    """A photograph's pixels, `(3, size, size)` uint8; raises `DataError` where it cannot be read."""
+    return decode_picture(data, name=name, channels=3, size=(size, size)).pixels
 
 
 def archived_table(

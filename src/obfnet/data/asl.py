@@ -5,13 +5,12 @@ The photographs are frames of a few films, so that a random split puts near-dupl
 """
 
 import re
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from obfnet.core.spec import InputSpec, Samples
-from obfnet.data.archived import archived_table
+from obfnet.data.archived import archived_table, decode_photo, photo_input
 from obfnet.data.case import CaseSpec, Loading, Recipe
 from obfnet.data.fetch import FileSpec
-from obfnet.data.pictures import decode_picture
 from obfnet.data.prepared import Entry
 from obfnet.data.table import TEST, TRAIN, SplitRule, Table
 
@@ -25,14 +24,7 @@ _DECODING: Final = 1
 CASE: Final = CaseSpec(
     name="asl",
     title="American sign language alphabet, photographs 64x64",
-    input=InputSpec(
-        shape=(3, SIZE, SIZE),
-        dtype="uint8",
-        low=0.0,
-        high=255.0,
-        layout="CHW",
-        preprocessing="RGB uint8 as captured, 64x64",
-    ),
+    input=photo_input(SIZE),
     classes=_CLASSES,
     source="a public ASL alphabet photo set; the full-size one is grassknoted/asl-alphabet on Kaggle",
     licence="Apache-2.0, as redistributed",
@@ -51,12 +43,14 @@ CASE: Final = CaseSpec(
             test="random",
         ),
     ),
-    note="get the photo set from its publisher and give its folder with --data-dir",
+    note="another photo set of the same 29 signs than the paper's, at 64x64",
+    how_to_get="get the photo set from its publisher and give its folder with --data-dir",
     recipe=Recipe(
         inference_epochs={"": 8.0},
         obfuscation_epochs=3.0,
         optimiser="sgd",
         augmentation=("affine", "colour", "erase"),
+        obfuscation_augmentation=("affine", "colour"),
     ),
     files=(
         FileSpec(
@@ -84,7 +78,15 @@ def load(spec: CaseSpec, files: Loading) -> Table:
         DataError: a photograph cannot be read, or the archive is another.
     """
     folders = ("asl_alphabet_train", "asl_alphabet_test")
-    return archived_table(spec, files, _entry, _decoded, folders=folders, version=_DECODING, count=29_870)
+    return archived_table(
+        spec,
+        files,
+        _entry,
+        partial(decode_photo, size=SIZE),
+        folders=folders,
+        version=_DECODING,
+        count=29_870,
+    )
 
 
 def _entry(name: str) -> Entry | None:
@@ -94,9 +96,3 @@ def _entry(name: str) -> Entry | None:
     label, number = _CLASSES.index(found[2]), int(found[3] or 0)
     part = TRAIN if found[1] == "train" else TEST
     return Entry(name=name, label=label, part=part, group=number // _FRAMES_A_GROUP)
-
-
-def _decoded(data: bytes, name: str) -> Samples:
-    pixels: Any = decode_picture(data, name=name, channels=3, size=(SIZE, SIZE)).pixels
-    samples: Samples = pixels
-    return samples

@@ -31,13 +31,15 @@ class Recipe:
             other.
         obfuscation_epochs: Passes of each obfuscation network.
         optimiser: Of inference networks: `"adam"` or `"sgd"`.
-        augmentation: Names of the changes that training samples go through, in their order.
+        augmentation: Names of the changes that an inference network's training samples go through, in order.
+        obfuscation_augmentation: The same for obfuscation networks; few samples are soon learnt by heart.
     """
 
     inference_epochs: Mapping[str, float] = field(default_factory=lambda: {"": 4.0})
     obfuscation_epochs: float = 4.0
     optimiser: str = "adam"
     augmentation: tuple[str, ...] = ()
+    obfuscation_augmentation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,7 @@ class CaseSpec:
         attribute: The private attribute that a backend may try to recognise, if the samples have one.
         kind: `"pictures"` or `"sounds"`.
         note: What a reader of a figure should know about the samples; empty where there is nothing.
+        how_to_get: What to do where no source gives the files; empty where a download needs no help.
         recipe: How its networks are trained by default.
         files: Files with their SHA-256; none where a package carries the samples.
         any_file: Any one of `files` holds the whole case, the preferred first; otherwise all are needed.
@@ -84,6 +87,7 @@ class CaseSpec:
     attribute: Attribute | None = None
     kind: str = "pictures"
     note: str = ""
+    how_to_get: str = ""
     recipe: Recipe = field(default_factory=Recipe)
     files: tuple[FileSpec, ...] = ()
     any_file: bool = False

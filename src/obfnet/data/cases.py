@@ -100,14 +100,24 @@ def load_case(
     def fetch(files: tuple[FileSpec, ...]) -> list[Obtained]:
         return _obtain(spec, files, data_dir, progress, network, must_cache=False)
 
-    loading = Loading(
-        spec,
-        fetch,
-        lambda file: locate(file, spec.name, data_dir=data_dir) is not None,
-        progress=progress,
-        skip_bad=skip_bad,
-    )
-    table: Table = _resolve(spec.loader)(spec, loading)
+    def attempt() -> tuple[Table, Loading]:
+        loading = Loading(
+            spec,
+            fetch,
+            lambda file: locate(file, spec.name, data_dir=data_dir) is not None,
+            progress=progress,
+            skip_bad=skip_bad,
+        )
+        return _resolve(spec.loader)(spec, loading), loading
+
+    try:
+        table, loading = attempt()
+    except NoSourceError:
+        if not spec.any_file:
+            raise
+        # The preferred file cannot be had; another one of the case may.
+        fetch_case(name, data_dir=data_dir, progress=progress, network=network)
+        table, loading = attempt()
     loaded = split_table(spec, table, rule, value=value)
     return replace(
         loaded,
@@ -130,6 +140,8 @@ def split_rule(spec: CaseSpec, name: str | None) -> tuple[SplitRule, int | None]
     if rule is None:
         raise UnknownNameError(f"split of {spec.name}", wanted, [rule.name for rule in spec.splits])
     if rule.test != "attribute" or spec.attribute is None:
+        if value:
+            raise UnknownNameError(f"split of {spec.name}", name, [rule.name for rule in spec.splits])
         return rule, None
     if value not in spec.attribute.values:
         raise UnknownNameError(
@@ -198,7 +210,7 @@ def fetch_case(
             return origins(spec, _obtain(spec, (file,), data_dir, progress, network, must_cache=True))
         except NoSourceError as exc:
             tried += exc.attempts
-    raise NoSourceError(spec.name, spec.files[-1], tried, how=spec.note)
+    raise NoSourceError(spec.name, spec.files[-1], tried, how=spec.how_to_get)
 
 
 def list_cases(*, data_dir: Path | None = None) -> list[CaseStatus]:

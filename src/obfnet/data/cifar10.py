@@ -14,11 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from obfnet.core.errors import DataError
-from obfnet.core.spec import InputSpec, Samples
-from obfnet.data.archived import archived_table
+from obfnet.core.spec import Samples
+from obfnet.data.archived import archived_table, decode_photo, photo_input
 from obfnet.data.case import CaseSpec, Loading, Recipe
 from obfnet.data.fetch import FileSpec
-from obfnet.data.pictures import decode_picture
 from obfnet.data.prepared import Entry, prepare
 from obfnet.data.table import TEST, TRAIN, SplitRule, Table
 
@@ -39,14 +38,7 @@ _BINARY: Final = "cifar-10-binary.tar.gz"
 CASE: Final = CaseSpec(
     name="cifar10",
     title="CIFAR-10, photographs 32x32",
-    input=InputSpec(
-        shape=(3, SIZE, SIZE),
-        dtype="uint8",
-        low=0.0,
-        high=255.0,
-        layout="CHW",
-        preprocessing="RGB uint8 as captured, 32x32",
-    ),
+    input=photo_input(SIZE),
     classes=_CLASSES,
     source="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
     licence="free for research, with citation",
@@ -60,6 +52,7 @@ CASE: Final = CaseSpec(
         obfuscation_epochs=3.0,
         optimiser="sgd",
         augmentation=("flip", "crop"),
+        obfuscation_augmentation=("flip", "crop"),
     ),
     files=(
         FileSpec(
@@ -95,7 +88,13 @@ def load(spec: CaseSpec, files: Loading) -> Table:
     """
     if files.chosen.name != _BINARY:
         return archived_table(
-            spec, files, _entry, _decoded, folders=("train", "test"), version=_DECODING, count=60_000
+            spec,
+            files,
+            _entry,
+            partial(decode_photo, size=SIZE),
+            folders=("train", "test"),
+            version=_DECODING,
+            count=60_000,
         )
     recipe: dict[str, Any] = {"file": files.chosen.sha256, "version": _DECODING}
     table, _ = prepare(
@@ -114,12 +113,6 @@ def _entry(name: str) -> Entry | None:
     if found is None or found[2] not in _CLASSES:
         return None
     return Entry(name=name, label=_CLASSES.index(found[2]), part=TRAIN if found[1] == "train" else TEST)
-
-
-def _decoded(data: bytes, name: str) -> Samples:
-    pixels: Any = decode_picture(data, name=name, channels=3, size=(SIZE, SIZE)).pixels
-    samples: Samples = pixels
-    return samples
 
 
 def _binary_entries(packed: bytes) -> Iterator[tuple[Entry, Callable[[], Samples]]]:

@@ -4,6 +4,7 @@ Pictures get one size, that of the files where all agree and are small, sounds b
 is in the folder is listed and checked before anything is decoded (`listing`).
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,7 +26,11 @@ from obfnet.data.table import TEST, TRAIN, VALIDATION, Attribute, SplitRule, Tab
 from obfnet.data.wav import read_wav
 
 _SIZE: Final = 64
+# Least height and width for the networks of that name.
 _SMALLEST: Final = 16
+_SMALLEST_CONV: Final = 8
+_SMALLEST_CNN: Final = 6
+_SOUND_NETWORKS: Final = ({"cnn": "fsd-cnn", "mlp": "fsd-mlp"}, {"mlp": "fsd-mlp", "cnn": "fsd-cnn"})
 _LOOKED_AT: Final = 50
 _DECODING: Final = 1
 _MAX_FILE_BYTES: Final = 256 * 1024 * 1024
@@ -49,24 +54,20 @@ def folder_case(path: Path) -> CaseSpec:
     sounds = listing.kind == "sounds"
     spec = _sound_spec() if sounds else _picture_spec(listing)
     epochs = min(_MAX_EPOCHS, max(4.0, _SAMPLE_PASSES / len(listing.entries)))
-    small = not sounds and min(spec.shape[1:]) < _SMALLEST
     values = sorted({entry.attribute for entry in listing.entries if entry.attribute is not None})
-    networks = (
-        {"cnn": "fsd-cnn", "mlp": "fsd-mlp"} if sounds else {"compact": "compact", "residual": "residual"}
-    )
+    inference, obfuscation = _SOUND_NETWORKS if sounds else _picture_networks(min(spec.shape[1:]))
+    changes = ("shift", "mask") if sounds else ("crop",)
     return CaseSpec(
         name=_name(path),
-        title=f"{path.name}: {len(listing.entries)} {listing.kind}",
+        title=f"{_text(path.name)}: {len(listing.entries)} {listing.kind}",
         input=spec,
         classes=listing.classes,
         source="a folder of the user's own",
         licence="the user's",
         loader="obfnet.data.folder:load",
         original="obfnet.data.folder:original",
-        inference={"cnn": "cnn", "mlp": "mlp"} if small else networks,
-        obfuscation={"mlp": "fsd-mlp", "cnn": "fsd-cnn"}
-        if sounds
-        else {"conv": "conv", "mlp": "mlp", "cnn": "cnn"},
+        inference=inference,
+        obfuscation=obfuscation,
         splits=(
             SplitRule(name="own", about="as the user gave it, or a fifth of each class or of the groups"),
         ),
@@ -76,7 +77,8 @@ def folder_case(path: Path) -> CaseSpec:
             inference_epochs={"": epochs},
             obfuscation_epochs=epochs,
             optimiser="sgd",
-            augmentation=("shift", "mask") if sounds else ("crop",),
+            augmentation=changes,
+            obfuscation_augmentation=changes,
         ),
         path=str(path),
         extra="train",
@@ -127,6 +129,13 @@ def load(spec: CaseSpec, files: Loading) -> Table:
         progress=files.progress,
     )
     files.skipped = tuple(skipped)
+    taught = set(table.labels[table.part == TRAIN].tolist())
+    if lost := [name for number, name in enumerate(spec.classes) if number not in taught]:
+        raise DataError(
+            f"training samples of class {lost[0]!r} that can be read",
+            f"none, {len(skipped)} files cannot be read",
+            "mend some of them, or leave the class out",
+        )
     if skipped:
         files.progress.say(f"{len(skipped)} files cannot be read and are left out, the first: {skipped[0]}")
     if any(resized):
@@ -201,6 +210,14 @@ def _looked_at(listing: Listing, path: Path) -> Picture | None:
         return None
 
 
+def _picture_networks(side: int) -> tuple[dict[str, str], dict[str, str]]:
+    # The first is the default: the smallest pictures fit through no convolution.
+    compact = {"compact": "compact", "residual": "residual"} if side >= _SMALLEST else {}
+    plain = ("cnn", "mlp") if side >= _SMALLEST_CNN else ("mlp", "cnn")
+    obfuscation = ("conv", "mlp", "cnn") if side >= _SMALLEST_CONV else ("mlp", "conv", "cnn")
+    return compact or {name: name for name in plain}, {name: name for name in obfuscation}
+
+
 def _sound_spec() -> InputSpec:
     return InputSpec(
         shape=(1, 20, 45), dtype="float32", low=0.0, high=1.0, layout="CHW", preprocessing=PREPROCESSING
@@ -213,7 +230,12 @@ def _name(path: Path) -> str:
 
 
 def _shown(listing: Listing, path: Path) -> str:
-    return str(path.relative_to(listing.root)) if path.is_relative_to(listing.root) else path.name
+    return _text(path.relative_to(listing.root) if path.is_relative_to(listing.root) else path.name)
+
+
+def _text(path: Path | str) -> str:
+    # A file's name is any bytes; what is written into files and shown must be UTF-8.
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _state(listing: Listing, part: Any) -> str:
@@ -223,4 +245,4 @@ def _state(listing: Listing, part: Any) -> str:
         facts = entry.path.stat()
         named = [_shown(listing, entry.path), entry.label, str(where), entry.attribute, entry.group]
         state.append([*named, facts.st_size, facts.st_mtime_ns])
-    return sha256_hex(canonical_json([str(listing.root.resolve()), state]))
+    return sha256_hex(canonical_json([_text(listing.root.resolve()), state]))

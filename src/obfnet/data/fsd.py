@@ -56,9 +56,10 @@ CASE: Final = CaseSpec(
     attribute=Attribute(name="speaker", values=SPEAKERS),
     kind="sounds",
     recipe=Recipe(
-        inference_epochs={"": 60.0},
-        obfuscation_epochs=60.0,
+        inference_epochs={"fsd-cnn": 20.0, "": 30.0},
+        obfuscation_epochs=30.0,
         augmentation=("shift", "mask"),
+        obfuscation_augmentation=("shift", "mask"),
     ),
     files=(
         FileSpec(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from obfnet.core.errors import DataError
 from obfnet.core.spec import InputSpec
-from obfnet.data.case import CaseSpec
+from obfnet.data.case import CaseSpec, Recipe
 from obfnet.data.fetch import FileSpec
 from obfnet.data.idx import read_idx
 from obfnet.data.table import TEST, TRAIN, SplitRule, Table
@@ -57,6 +57,7 @@ CASE: Final = CaseSpec(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
     wheel="obfnet.data.wheel:mnist_files",
+    recipe=Recipe(inference_epochs={"": 4.0}, obfuscation_epochs=6.0),
     splits=(
         SplitRule(
             name="official",

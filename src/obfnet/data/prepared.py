@@ -4,18 +4,21 @@ A prepared table is a folder in the cache, named by everything that decides its 
 beside its place and moved there whole, so that a killed command leaves none or all of it.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from obfnet.core.errors import DataError
+from obfnet.core.errors import DataError, OutputError
 from obfnet.core.files import canonical_json, sha256_hex, write_json
 from obfnet.core.home import cache
 from obfnet.core.progress import Progress
@@ -27,6 +30,7 @@ _ROWS: Final = "samples.npy"
 _CARD: Final = "table.json"
 _COLUMNS: Final = ("name", "label", "part", "attribute", "group")
 _SAY_EVERY: Final = 64
+_FRESH_S: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,31 +109,61 @@ class _draft:  # noqa: N801 - a context manager, used as a function
     def __enter__(self) -> Path:
         try:
             self._place.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(self._place)
             self.path = Path(tempfile.mkdtemp(dir=self._place.parent, prefix=f".{self._place.name}."))
         except OSError as exc:
             self._progress.say(
                 f"cannot keep decoded samples in {self._place.parent} ({exc.strerror}); each time anew"
             )
-            self.path = Path(tempfile.mkdtemp(prefix="obfnet-"))
+            try:
+                self.path = Path(tempfile.mkdtemp(prefix="obfnet-"))
+            except OSError as temporary:
+                raise OutputError(
+                    "a temporary folder to decode samples into",
+                    temporary.strerror or str(temporary),
+                    "free space, or set TMPDIR",
+                ) from temporary
+        self._handle = os.open(self.path, os.O_RDONLY)
+        # Free as soon as this process ends, however it does.
+        with suppress(OSError):
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
         return self.path
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        os.close(self._handle)
         if kind is not None:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _sweep(place: Path) -> None:
+    """Removes what killed commands left of the same table; a living one holds its draft's lock."""
+    for draft in place.parent.glob(f".{place.name}.*"):
+        with suppress(OSError):
+            handle = os.open(draft, os.O_RDONLY)
+            try:
+                # One that was made this moment may not be locked yet.
+                if time.time() - os.fstat(handle).st_mtime > _FRESH_S:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(draft, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _publish(draft: Path, place: Path) -> Path:
     if draft.parent != place.parent:
         return draft
-    if _read(place) is None:
-        # What cannot be read is no other command's finished work.
-        shutil.rmtree(place, ignore_errors=True)
-    try:
-        os.rename(draft, place)
-    except OSError:
-        # Another command was quicker: its table is the same.
-        shutil.rmtree(draft, ignore_errors=True)
-    return place
+    for _ in range(2):
+        try:
+            os.rename(draft, place)
+            return place
+        except OSError:
+            if _read(place) is not None:
+                # Another command was quicker: its table is the same.
+                shutil.rmtree(draft, ignore_errors=True)
+                return place
+            # What cannot be read is no other command's finished work.
+            shutil.rmtree(place, ignore_errors=True)
+    return draft
 
 
 def _write(
@@ -165,7 +199,7 @@ def _write(
             bad[0].expected, f"{bad[0].got}{more}", "mend or remove them, or leave them out with --skip-bad"
         )
     if not kept:
-        raise DataError("samples that can be read", "none", "give sound files")
+        raise DataError("samples that can be read", "none", "give undamaged files")
     columns = {name: [getattr(entry, name) for entry in kept] for name in _COLUMNS}
     write_json(draft / _CARD, {"skipped": skipped, **columns})
 
@@ -176,7 +210,8 @@ def _read(place: Path) -> tuple[Table, list[str]] | None:
         rows = file_rows(place / _ROWS)
         columns = {name: np.array(card[name], np.int64) for name in ("label", "attribute", "group")}
         part, names = np.array(card["part"], np.str_), np.array(card["name"], np.str_)
-    except (OSError, ValueError, KeyError, TypeError, DataError):
+        skipped = [str(name) for name in card["skipped"]]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, DataError):
         return None
     if not len(rows) == len(part) == len(names) or any(
         len(rows) != len(column) for column in columns.values()
@@ -194,4 +229,4 @@ def _read(place: Path) -> tuple[Table, list[str]] | None:
         group=given("group"),
         names=names,
     )
-    return table, list(card["skipped"])
+    return table, skipped

@@ -179,9 +179,10 @@ class RowWriter:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._file.seek(0)
-            self._file.write(self._head())
-            self._file.close()
+            # Closed even where the disk is full and what is buffered cannot be written.
+            with self._file:
+                self._file.seek(0)
+                self._file.write(self._head())
         except OSError as exc:
             raise self._failed(exc) from exc
 

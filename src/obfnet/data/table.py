@@ -29,8 +29,8 @@ class Table:
         labels: `(N,)` int64, indices into the case's classes.
         part: `(N,)` text: which part a sample was published in, `"train"`, `"validation"` or `"test"`.
         attribute: `(N,)` int64, index of the private attribute's value (who speaks); None without one.
-        group: `(N,)` int64: samples of one group are near-duplicates (frames of one scene); None where
-            every sample stands for itself.
+        group: `(N,)` int64: samples of one class and group are near-duplicates (frames of one scene); None
+            where every sample stands for itself.
         names: `(N,)` text: what each sample's file is called; None where samples have no files of their own.
     """
 
@@ -94,7 +94,8 @@ class SplitRule:
             value of the attribute, named after a colon (`speaker:theo`).
         test_share: Share of the test samples where they are drawn at random, in (0, 1).
         validation: Number of validation samples (int) or share of the rest (float).
-        validation_by_group: Validation takes whole groups, so that no near-duplicate is in training.
+        validation_by_group: Validation takes whole groups of each class, so that no near-duplicate is in
+            training.
         test_seed: Of the random draw of test samples.
         validation_seed: Of the random draw of validation samples.
     """
@@ -156,13 +157,23 @@ def cut(table: Table, rule: SplitRule, *, value: int | None = None) -> Cut:
         test, rest = everything[table.attribute == value], everything[table.attribute != value]
     else:
         pool = everything if rule.test == "random-of-all" else everything[table.part == TRAIN]
-        kept, held = hold_out(table.labels[pool], round(rule.test_share * len(pool)), seed=rule.test_seed)
-        test, rest = pool[held], pool[kept]
+        _, held = hold_out(table.labels[pool], round(rule.test_share * len(pool)), seed=rule.test_seed)
+        test, pool = (
+            pool[held],
+            everything if rule.test == "random-of-all" else everything[table.part != TEST],
+        )
+        rest = np.setdiff1d(pool, test)
     if len(test) == 0 or len(rest) < 2:
         raise DataError(
             f"samples to test and to train for split {rule.name!r}", "none of one kind", "use another split"
         )
     train, validation = _validation(table, rest, rule)
+    if len(train) == 0 or len(validation) == 0:
+        raise DataError(
+            f"samples to train and to choose by for split {rule.name!r}",
+            "none of one kind",
+            "use another split",
+        )
     return Cut(train=train, validation=validation, test=test)
 
 
@@ -176,11 +187,13 @@ def _validation(table: Table, rest: Indices, rule: SplitRule) -> tuple[Indices, 
     if not rule.validation_by_group or table.group is None:
         kept, held = hold_out(table.labels[rest], wanted, seed=rule.validation_seed)
         return rest[kept], rest[held]
-    # The last groups of each class: how well a choice fares on frames that it has not nearly seen.
+    # The last groups of each class: how well a choice fares on frames that it has not nearly seen. A class
+    # of one group stays in training, or nobody would learn it.
     held_out = np.zeros(len(rest), bool)
     for label in np.unique(table.labels[rest]):
         own = np.flatnonzero(table.labels[rest] == label)
         groups = np.unique(table.group[rest[own]])
-        last = groups[len(groups) - max(1, round(len(groups) * wanted / len(rest))) :]
+        count = min(len(groups) - 1, max(1, round(len(groups) * wanted / len(rest))))
+        last = groups[len(groups) - count :]
         held_out[own[np.isin(table.group[rest[own]], last)]] = True
     return rest[~held_out], rest[held_out]

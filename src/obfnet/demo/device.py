@@ -6,23 +6,21 @@ sent and what came back, then asks about the whole test set, raw and through eac
 
 import json
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 
 from obfnet.bundle import Bundle, Pool, Trust, read_pool
 from obfnet.core.errors import ObfNetError
 from obfnet.core.files import write_atomic, write_json
 from obfnet.core.spec import Samples
 from obfnet.edge import Device, ObfuscationSession, UnsafeRawPassthrough
+from obfnet.edge.timing import time_obfuscation
 
 _BATCH: Final = 250
-_TIMED_CALLS: Final = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +53,7 @@ def run_device(job: Job) -> None:
     pool = read_pool(Path(job.pool), trust=Trust(explicit=(job.trust,)))
     raw = np.load(job.samples, allow_pickle=False)
     out = Path(job.out)
-    timings = _time_obfuscation(pool.bundles[0], raw[:1])
+    timings = time_obfuscation(pool.bundles[0], raw[:1])
     single = _send_singly(pool, job.url, raw[: job.requests])
     labels = {"raw": _ask_about_all(UnsafeRawPassthrough(job.url, pool.input), raw)}
     for bundle in pool.bundles:
@@ -102,24 +100,6 @@ def _ask_about_all(asker: Device | UnsafeRawPassthrough, raw: Samples) -> Sample
     with asker:
         parts = [asker.infer(raw[start : start + _BATCH]).labels for start in range(0, len(raw), _BATCH)]
     return np.concatenate(parts)
-
-
-def _time_obfuscation(bundle: Bundle, raw: Samples) -> dict[str, float]:
-    # The two are timed in turn, so that a drift of the machine's speed falls on both.
-    session = ObfuscationSession(bundle)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    bare = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
-    feed = {bare.get_inputs()[0].name: raw}
-    spent: dict[str, list[float]] = {"ours": [], "bare": []}
-    for _ in range(_TIMED_CALLS):
-        begun = time.perf_counter()
-        bare.run(None, feed)
-        between = time.perf_counter()
-        session.obfuscate(raw)
-        spent["bare"].append(between - begun)
-        spent["ours"].append(time.perf_counter() - between)
-    return {"obfuscate_us": _median_us(spent["ours"]), "bare_us": _median_us(spent["bare"])}
 
 
 def _only(pool: Pool, bundle: Bundle) -> Pool:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
 from obfnet.core.errors import UsageError
@@ -28,12 +27,11 @@ from obfnet.demo.leakage import measure_leakage, measure_recognition
 from obfnet.demo.samples import picture_samples, sample_bytes
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
-from obfnet.fitting import Budget, Checkpoint, fingerprint
 from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
-from obfnet.nets.device_only import device_only_within
 from obfnet.report.demo_page import render_demo
-from obfnet.training.classifier import accuracy, train_classifier
+from obfnet.training.classifier import accuracy
+from obfnet.training.device_only import train_device_only
 from obfnet.training.inference import InferenceNetwork, load_inference, train_inference
 from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
 from obfnet.training.recipes import inference_recipe, obfuscation_schedule
@@ -65,6 +63,7 @@ def run_demo(
     progress: Progress,
     command: str,
     inference_path: Path | None = None,
+    skip_bad: bool = False,
 ) -> DemoResult:
     """Runs the main job end to end.
 
@@ -75,6 +74,7 @@ def run_demo(
         progress: Told of every step.
         command: The command that the user typed, for the result file.
         inference_path: Folder of a trained inference network of this case, which is then not trained.
+        skip_bad: Whether samples that cannot be read are left out; otherwise they end the demo at once.
 
     Returns:
         The figures and the paths of `result.json` and `report.html`.
@@ -91,7 +91,7 @@ def run_demo(
     with claim_output(out, kind="demo"):
         clock = _Clock()
         with clock.timed("data"):
-            dataset, fallback = _load(settings, data_dir, progress)
+            dataset, fallback = _load(settings, data_dir, progress, skip_bad=skip_bad)
             dataset = replace(dataset, test=_thinned(dataset.test, settings.scored))
             settings = settings.for_samples(len(dataset.train.labels))
         with clock.timed("train_inference"):
@@ -179,10 +179,15 @@ class _Clock:
         return {**self._parts, "total": round(time.monotonic() - self._started, 2)}
 
 
-def _load(settings: DemoSettings, data_dir: Path | None, progress: Progress) -> tuple[Dataset, list[str]]:
+def _load(
+    settings: DemoSettings, data_dir: Path | None, progress: Progress, *, skip_bad: bool
+) -> tuple[Dataset, list[str]]:
     case = settings.case
     try:
-        return load_case(case, split=settings.split, data_dir=data_dir, progress=progress), []
+        dataset = load_case(
+            case, split=settings.split, skip_bad=skip_bad, data_dir=data_dir, progress=progress
+        )
+        return dataset, []
     except NoSourceError as exc:
         # Digits may stand for digits; nothing stands for another case.
         if case != _FALLBACK_FOR:
@@ -247,28 +252,16 @@ def _train_pool(
 def _train_device_only(
     dataset: Dataset, pool: Pool, settings: DemoSettings, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    channels, height, width = dataset.spec.input.shape
-    torch.manual_seed(settings.seed)
-    network = device_only_within(
-        (channels, height, width), len(dataset.spec.classes), pool.bundles[0].manifest.macs
-    )
-    name = fingerprint(
-        {
-            "data": dataset.fingerprint,
-            "settings": asdict(settings.device_only),
-            "network": str(network),
-            "seed": settings.seed,
-            "torch": torch.__version__,
-        }
-    )
-    budget = Budget(
-        schedule=settings.device_only,
+    recipe = inference_recipe(dataset.spec, "device-only")
+    schedule = replace(recipe.schedule, epochs=recipe.schedule.epochs * settings.share)
+    network = train_device_only(
+        dataset,
+        pool.bundles[0].manifest.macs,
+        recipe=replace(recipe, schedule=settings.device_only or schedule),
         seed=settings.seed,
-        checkpoint=Checkpoint(path=folder / "weights.safetensors", fingerprint=name),
+        folder=folder,
         progress=progress,
-        task="train device-only classifier",
     )
-    train_classifier(network, dataset.train, budget)
     return {
         "accuracy": accuracy(network, dataset.test),
         "parameters": count_parameters(network),

@@ -19,7 +19,7 @@ _DIGITS: Final = ("mnist", "digits")
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """Settings of a demo; `full` and `quick` give the two that the command line offers.
+    """Settings of a demo; `full` and its `quick` form are the two that the command line offers.
 
     Args:
         name: `"full"` or `"quick"`, for the report.
@@ -35,7 +35,7 @@ class DemoSettings:
         inference: Training of I; None takes the case's recipe.
         obfuscation: Training of each O; None takes the case's recipe.
         share: Of the epochs of the case's recipe, in (0, 1].
-        device_only: Training of the device-only classifier.
+        device_only: Training of the device-only classifier; None takes the case's recipe.
         attack_epochs: Passes of the decoder over the attacker's pairs.
     """
 
@@ -52,7 +52,7 @@ class DemoSettings:
     inference: Schedule | None
     obfuscation: Schedule | None
     share: float
-    device_only: Schedule
+    device_only: Schedule | None
     attack_epochs: float
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class DemoSettings:
             self,
             inference=self.inference and longer(self.inference),
             obfuscation=self.obfuscation and longer(self.obfuscation),
-            device_only=longer(self.device_only),
+            device_only=self.device_only and longer(self.device_only),
             attack_epochs=self.attack_epochs * times,
         )
 
@@ -107,37 +107,19 @@ class DemoSettings:
             inference=Schedule(epochs=2, batch_size=64, peak_rate=2e-3, warm_up=0.2) if digits else None,
             obfuscation=Schedule(epochs=1.5) if digits else None,
             share=1.0,
-            device_only=Schedule(epochs=4, batch_size=128),
+            device_only=Schedule(epochs=4, batch_size=128) if digits else None,
             attack_epochs=2,
         )
 
-    @classmethod
-    def quick(
-        cls,
-        *,
-        case: str = "mnist",
-        split: str | None = None,
-        architecture: str = "",
-        obfuscation_architecture: str = "",
-        count: int = 4,
-        seed: int = 0,
-    ) -> Self:
+    def quick(self) -> Self:
         """The same with less training: its figures are worse, and the report says so."""
-        full = cls.full(
-            case=case,
-            split=split,
-            architecture=architecture,
-            obfuscation_architecture=obfuscation_architecture,
-            count=count,
-            seed=seed,
-        )
         return replace(
-            full,
+            self,
             name=QUICK,
             scored=2_000,
-            inference=full.inference and replace(full.inference, epochs=0.4),
-            obfuscation=full.obfuscation and replace(full.obfuscation, epochs=0.15),
+            inference=self.inference and replace(self.inference, epochs=0.4),
+            obfuscation=self.obfuscation and replace(self.obfuscation, epochs=0.15),
             share=0.15,
-            device_only=replace(full.device_only, epochs=1),
+            device_only=self.device_only and replace(self.device_only, epochs=1),
             attack_epochs=0.5,
         )

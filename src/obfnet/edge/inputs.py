@@ -21,6 +21,8 @@ from obfnet.data.wav import read_wav
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 PIXEL_PREPROCESSING: Final = "uint8 / 255"
 RESIZED_PREPROCESSING: Final = "resized to"
+# PNG, GIF, BMP and WebP: what a folder of pictures may hold, a device may take.
+_RESIZED_HEADS: Final = (b"\x89PNG", b"GIF8", b"BM", b"RIFF")
 _KNOWN: Final = "give a .npy, .png, .jpg, .wav or IDX file (IDX plain or .gz, one item as FILE#INDEX)"
 _CHANNELS: Final = {"CHW": 0, "HWC": 2}
 
@@ -62,10 +64,10 @@ def _from_file(source: str, spec: InputSpec) -> Samples:
         raise DataError(f"a sample file at {path}", exc.strerror or str(exc), "check the path") from exc
     if size_bytes > MAX_FILE_BYTES:
         raise DataError(f"at most {MAX_FILE_BYTES} bytes in {path}", str(size_bytes), "split the file")
-    if head.startswith(b"RIFF"):
-        array = _read_sound(path, spec)
-    elif head.startswith(b"\xff\xd8") or (head.startswith(b"\x89PNG") and _is_resized(spec)):
+    if head.startswith(b"\xff\xd8") or (head.startswith(_RESIZED_HEADS) and _is_resized(spec)):
         array = _read_picture(path, spec)
+    elif head.startswith(b"RIFF"):
+        array = _read_sound(path, spec)
     elif head.startswith(b"\x89PNG"):
         array = _laid_out(_read_png(path, spec)[np.newaxis], spec)
     elif head.startswith(b"\x93NUMPY"):

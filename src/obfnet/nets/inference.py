@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Shape = tuple[int, int, int]
+from obfnet.nets import Shape, check_sample_size
 
 
 @final
@@ -22,6 +22,9 @@ class InferenceCNN(nn.Module):
         shape: Channels, height and width of a sample; height and width at least 6.
         classes: Number of labels.
 
+    Raises:
+        UsageError: a side of `shape` is below 6.
+
     Source: arXiv 1912.09859, released code, MNIST (conv 32, conv 64, maxpool 2, dropout .25, FC 128,
         dropout .5, FC 10).
     Differs from paper: the second ReLU comes after the pooling. The two commute, so the function is
@@ -30,6 +33,7 @@ class InferenceCNN(nn.Module):
 
     def __init__(self, shape: Shape, classes: int) -> None:
         super().__init__()
+        check_sample_size(shape, height=6, width=6, network="cnn")
         channels, height, width = shape
         features = 64 * ((height - 4) // 2) * ((width - 4) // 2)
         self.conv1 = nn.Conv2d(channels, 32, 3)

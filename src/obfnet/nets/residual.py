@@ -17,6 +17,7 @@ Shape = tuple[int, int, int]
 _EDGE: Final = 2
 _SMOOTHING: Final = 5e-4
 _SCORE_SCALE: Final = 1 / 9
+_CALIBRATED_AT_ONCE: Final = 100
 
 
 @final
@@ -57,10 +58,16 @@ class ResidualNetwork(nn.Module):
             samples: A few thousand training samples, in [0, 1].
         """
         channels = samples.shape[1]
-        patches = samples.unfold(2, _EDGE, 1).unfold(3, _EDGE, 1)
-        flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, channels * _EDGE**2)
-        flat = (flat - flat.mean(0)).double()
-        values, vectors = torch.linalg.eigh(flat.T @ flat / len(flat))
+        size = channels * _EDGE**2
+        count, total = 0, torch.zeros(size, dtype=torch.float64)
+        products = torch.zeros(size, size, dtype=torch.float64)
+        # The patches of all samples at once would take many times the samples' memory.
+        for some in torch.split(samples, _CALIBRATED_AT_ONCE):
+            patches = some.unfold(2, _EDGE, 1).unfold(3, _EDGE, 1)
+            flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, size).double()
+            count, total, products = count + len(flat), total + flat.sum(0), products + flat.T @ flat
+        mean = total / count
+        values, vectors = torch.linalg.eigh(products / count - torch.outer(mean, mean))
         filters = (vectors / (values + _SMOOTHING).sqrt()).T.float().reshape(-1, channels, _EDGE, _EDGE)
         self.whiten.weight.copy_(torch.cat([filters, -filters]))
 

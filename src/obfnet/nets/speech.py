@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from obfnet.nets import Shape, check_sample_size
 from obfnet.nets.obfuscation import ReplayableDropout
+from obfnet.nets.standardise import Standardised
 
 
-def speech_inference_cnn(shape: Shape, classes: int) -> nn.Sequential:
+def speech_inference_cnn(shape: Shape, classes: int) -> Standardised:
     """I_C: three convolutions, max-pooling, three fully connected layers; 1,110,618 parameters at 1x20x45.
 
     Args:
@@ -30,13 +31,14 @@ def speech_inference_cnn(shape: Shape, classes: int) -> nn.Sequential:
 
     Source: arXiv 1912.09859, released code, FSD (conv 32 2x2, conv 48 3x3, conv 64 3x6, maxpool 2,
         dropout .25, FC 128, dropout .1, FC 64, dropout .25, FC 10; no padding).
-    Differs from paper: features come scaled to [0, 1] per coefficient, where the paper's are plain MFCCs.
-        The third ReLU comes after the pooling, and those of the fully connected layers before their
+    Differs from paper: features come scaled to [0, 1] per coefficient, where the paper's are plain MFCCs,
+        and are standardised by fixed means and spreads of the training set. The third ReLU comes
+        after the pooling, and those of the fully connected layers before their
         dropout; they commute.
     """
     check_sample_size(shape, height=7, width=10, network="fsd-cnn")
     channels, height, width = shape
-    return nn.Sequential(
+    body = nn.Sequential(
         nn.Conv2d(channels, 32, 2),
         nn.ReLU(),
         nn.Conv2d(32, 48, 3),
@@ -49,9 +51,10 @@ def speech_inference_cnn(shape: Shape, classes: int) -> nn.Sequential:
         *_hidden(64 * ((height - 5) // 2) * ((width - 8) // 2), ((128, 0.1), (64, 0.25))),
         nn.Linear(64, classes),
     )
+    return Standardised(shape, body)
 
 
-def speech_inference_mlp(shape: Shape, classes: int) -> nn.Sequential:
+def speech_inference_mlp(shape: Shape, classes: int) -> Standardised:
     """I_M: hidden layers of 800, 300, 128 and 64; 1,008,534 parameters at 1x20x45.
 
     Args:
@@ -62,11 +65,12 @@ def speech_inference_mlp(shape: Shape, classes: int) -> nn.Sequential:
         A network that gives unnormalised scores (logits), one a class.
 
     Source: arXiv 1912.09859, released code, FSD (FC 800-300-128-64-10, dropouts .15 .15 .1 .25).
-    Differs from paper: features come scaled to [0, 1] per coefficient, where the paper's are plain MFCCs.
-        ReLU comes before dropout; the two commute.
+    Differs from paper: features come scaled to [0, 1] per coefficient, where the paper's are plain MFCCs,
+        and are standardised by fixed means and spreads of the training set. ReLU comes before
+        dropout; the two commute.
     """
     hidden = _hidden(math.prod(shape), ((800, 0.15), (300, 0.15), (128, 0.1), (64, 0.25)))
-    return nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, classes))
+    return Standardised(shape, nn.Sequential(nn.Flatten(), *hidden, nn.Linear(64, classes)))
 
 
 @final

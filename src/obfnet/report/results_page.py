@@ -23,8 +23,9 @@ def results_page(results: Path) -> str:
     """The results page in Markdown.
 
     Args:
-        results: Folder with `demo.json`, `training.json`, `training-defaults.json`, `serving.json`,
-            `edge.json`; for one that is missing the page says that it was not measured.
+        results: Folder with `demo.json`, `demo-fsd.json` and alike, `training.json`,
+            `training-defaults.json`, `serving.json`, `edge.json`; of one that is missing the
+            page says that it was not measured.
 
     Raises:
         DataError: a file is no result.
@@ -39,6 +40,9 @@ def results_page(results: Path) -> str:
     ]
     for title, name, rows in (
         ("The main job", "demo", _demo_rows),
+        ("Spoken digits", "demo-fsd", _demo_rows),
+        ("Sign language", "demo-asl", _demo_rows),
+        ("CIFAR-10", "demo-cifar10", _demo_rows),
         ("Training a pool of 16", "training", _training_rows),
         ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
         ("Serving, and one obfuscation on the device", "serving", _serving_rows),
@@ -141,9 +145,19 @@ def _demo_rows(figures: dict[str, Any]) -> Rows:
             "request body, raw and obfuscated",
             f"{figures['request_bytes']['raw']} and {figures['request_bytes']['obfuscated']} bytes",
         ),
+        *_attribute_rows(figures),
         ("O: parameters, MACs", f"{network['parameters']:,}, {network['macs']:,}"),
         ("whole demo on this machine", f"{figures['seconds']['total']:.0f} s"),
     ]
+
+
+def _attribute_rows(figures: dict[str, Any]) -> Rows:
+    speaks = figures.get("attribute")
+    if speaks is None:
+        return []
+    what = f"{speaks['attribute']} recognised from obfuscated ({speaks['attack']}, {speaks['threat_level']})"
+    beside = f"from raw {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%}"
+    return [(what, f"{speaks['accuracy']:.1%}; {beside}")]
 
 
 def _training_rows(figures: dict[str, Any]) -> Rows:

@@ -59,7 +59,8 @@ def flip(samples: Tensor) -> Tensor:
 def crop(samples: Tensor) -> Tensor:
     """Samples moved by up to a sixteenth of their size; what comes in is a reflection."""
     height, width = samples.shape[2:]
-    margin = max(1, round(min(height, width) * _CROP_SHARE))
+    # A single row or column has no reflection.
+    margin = min(max(1, round(min(height, width) * _CROP_SHARE)), height - 1, width - 1)
     padded = functional.pad(samples, (margin,) * 4, mode="reflect")
     rows = torch.randint(2 * margin + 1, (len(samples), 1)) + torch.arange(height)
     columns = torch.randint(2 * margin + 1, (len(samples), 1)) + torch.arange(width)

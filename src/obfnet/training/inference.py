@@ -116,10 +116,13 @@ def train_inference(
 
     Raises:
         UnknownNameError: no such architecture.
+        UsageError: a dtype that the samples cannot have.
         TrainingError: the loss is not finite.
         OutputError: `out` cannot be written.
     """
     progress = progress or Silent()
+    if dataset.spec.kind == "sounds" and dtype == "uint8":
+        raise UsageError("dtype float32 for sounds", "uint8", "leave out --dtype")
     spec = wire_spec(dataset.spec.input, dtype or dataset.spec.input.dtype)
     shape, classes = _image_shape(spec), dataset.spec.classes
     architecture = dataset.spec.inference_architecture(architecture)
@@ -228,7 +231,11 @@ def wire_spec(spec: InputSpec, dtype: str) -> InputSpec:
             spec, dtype="uint8", low=0.0, high=255.0, preprocessing="uint8 as captured"
         )
     if dtype == "float32":
-        return dataclasses.replace(spec, dtype="float32", low=0.0, high=1.0, preprocessing="uint8 / 255")
+        # Whoever captures a sample must still know that it is resized.
+        resized = f"; {spec.preprocessing}" if "resized to" in spec.preprocessing else ""
+        return dataclasses.replace(
+            spec, dtype="float32", low=0.0, high=1.0, preprocessing=f"uint8 / 255{resized}"
+        )
     raise UsageError("dtype float32 or uint8", repr(dtype), "choose one of them")
 
 

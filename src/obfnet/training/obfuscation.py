@@ -28,6 +28,7 @@ from obfnet.export import obfuscation_onnx
 from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, processor, run_schedule
 from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
+from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.protections import PROTECTIONS, Protection
@@ -48,6 +49,7 @@ class PoolSettings:
         count: Number of networks K, ≥ 1.
         schedule: Length and learning rate; each network sees every training sample `epochs` times. None
             takes the case's own.
+        augmentation: Changes that training samples go through; None takes the case's own.
         seed: From which each network's own seed is made.
     """
 
@@ -56,6 +58,7 @@ class PoolSettings:
     protection: str = "published"
     count: int = 4
     schedule: Schedule | None = None
+    augmentation: tuple[str, ...] | None = None
     seed: int = 0
 
     def for_case(self, dataset: Dataset) -> "PoolSettings":
@@ -71,6 +74,9 @@ class PoolSettings:
             architecture=architecture,
             hidden=network.default_hidden if self.hidden is None else self.hidden,
             schedule=self.schedule or obfuscation_schedule(dataset.spec),
+            augmentation=dataset.spec.recipe.obfuscation_augmentation
+            if self.augmentation is None
+            else self.augmentation,
         )
 
     def __post_init__(self) -> None:
@@ -216,7 +222,7 @@ def _train_together(
     with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
         def step(batch: Tensor) -> float:
-            raw = unit_tensor(train.samples[batch.numpy()]).to(place)
+            raw = augmented(unit_tensor(train.samples[batch.numpy()]), settings.augmentation or ()).to(place)
             wanted = labels[batch].to(place)
             if alone:
                 return sum(descend(network, raw, wanted) for network in networks) / len(networks)

@@ -22,6 +22,7 @@ CONTRACT = {
     "bench training",
     "bench serving",
     "bench edge",
+    "bench paper",
 }
 
 

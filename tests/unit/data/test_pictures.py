@@ -278,7 +278,7 @@ def test_unusable_arguments_are_refused() -> None:
 
 def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtraError, match=r"obfnet\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"obfnet\[pictures\]"):
         pixels(JPEG)
-    with pytest.raises(MissingExtraError, match=r"obfnet\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"obfnet\[pictures\]"):
         jpeg_bytes(scene().transpose(2, 0, 1))

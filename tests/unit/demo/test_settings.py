@@ -8,7 +8,7 @@ from obfnet.demo.settings import DemoSettings
 SCHEDULES = ("inference", "obfuscation", "device_only")
 
 
-@pytest.mark.parametrize("make", [DemoSettings.full, DemoSettings.quick])
+@pytest.mark.parametrize("make", [DemoSettings.full, lambda: DemoSettings.full().quick()])
 def test_a_smaller_training_split_gets_as_many_steps(make):
     settings = make()
     small = settings.for_samples(1257)
@@ -24,7 +24,7 @@ def test_mnist_and_larger_are_trained_as_set(count):
 
 
 def test_quick_trains_less_everywhere():
-    full, quick = DemoSettings.full(), DemoSettings.quick()
+    full, quick = DemoSettings.full(), DemoSettings.full().quick()
     for name in SCHEDULES:
         assert getattr(quick, name).epochs < getattr(full, name).epochs
     assert quick.attack_epochs < full.attack_epochs

@@ -1,6 +1,8 @@
 """Samples from arrays and files: what is read, and what is refused with a line that helps."""
 
+import dataclasses
 import gzip
+import tracemalloc
 
 import numpy as np
 import png
@@ -9,12 +11,29 @@ import pytest
 from obfnet.core.errors import DataError, DtypeError, InputError, RangeError, ShapeError
 from obfnet.core.spec import InputSpec
 from obfnet.data.idx import idx_bytes
+from obfnet.data.mfcc import PREPROCESSING, speech_features
+from obfnet.data.pictures import decode_picture
+from obfnet.data.wav import read_wav
 from obfnet.edge import read_samples
+from obfnet.training.inference import wire_spec
+from tests.unit.data.files import picture, picture_bytes, sound_bytes
+from tests.unit.data.sounds import wav_bytes
 from tests.wire.models import SHAPE, SPEC, raw_samples
 
 PIXELS = raw_samples(3, dtype="uint8")
 EXPECTED = PIXELS.astype(np.float32) / np.float32(255)
 RGB = InputSpec(shape=(3, 2, 4), dtype="float32", low=0, high=1, layout="CHW", preprocessing="uint8 / 255")
+RESIZED = InputSpec(
+    shape=(3, 16, 16),
+    dtype="uint8",
+    low=0,
+    high=255,
+    layout="CHW",
+    preprocessing="RGB uint8, centred and resized to 16x16",
+)
+SPEECH = InputSpec(
+    shape=(1, 20, 45), dtype="float32", low=0, high=1, layout="CHW", preprocessing=PREPROCESSING
+)
 
 
 def write_png(path, rows, **options):
@@ -156,3 +175,118 @@ def test_a_file_may_have_a_hash_in_its_name(tmp_path):
     np.save(tmp_path / "batch#1.npy", EXPECTED)
     (tmp_path / "batch#1.npy").rename(tmp_path / "batch#1")
     assert read_samples(tmp_path / "batch#1", SPEC).shape == (3, *SHAPE)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("size", [(16, 16), (40, 20), (5, 5)])
+def test_pictures_of_any_size_and_kind_are_what_training_made_of_them(tmp_path, form, size):
+    data = picture_bytes(picture(0, 0, size), form)
+    path = tmp_path / "a picture"
+    path.write_bytes(data)
+    expected = decode_picture(data, name="x", channels=3, size=(16, 16)).pixels
+    for source in (path, f"{path}#0"):
+        assert (read_samples(source, RESIZED) == expected[None]).all()
+    with pytest.raises(DataError, match="an index below 1"):
+        read_samples(f"{path}#1", RESIZED)
+
+
+def test_pixels_are_scaled_and_resized_where_the_spec_says_both(tmp_path):
+    data = picture_bytes(picture(0, 0, (40, 20)), "PNG")
+    (tmp_path / "a.png").write_bytes(data)
+    spec = wire_spec(RESIZED, "float32")
+    expected = decode_picture(data, name="x", channels=3, size=(16, 16)).pixels[None]
+    np.testing.assert_allclose(read_samples(tmp_path / "a.png", spec), expected / 255, rtol=1e-6)
+
+
+def test_a_grey_pool_takes_a_coloured_picture(tmp_path):
+    data = picture_bytes(picture(1, 0, (16, 16)), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(data)
+    spec = dataclasses.replace(RESIZED, shape=(1, 16, 16))
+    expected = decode_picture(data, name="x", channels=1, size=None).pixels
+    assert (read_samples(tmp_path / "a.jpg", spec) == expected[None]).all()
+
+
+def test_a_jpeg_is_not_bent_where_the_spec_does_not_say_so(tmp_path):
+    for name, size in (("fits.jpg", (2, 4)), ("large.jpg", (4, 8)), ("turned.jpg", (4, 2))):
+        (tmp_path / name).write_bytes(picture_bytes(picture(0, 0, size), "JPEG"))
+    pixels = decode_picture((tmp_path / "fits.jpg").read_bytes(), name="x", channels=3, size=None).pixels
+    assert (read_samples(tmp_path / "fits.jpg", RGB) == pixels[None].astype(np.float32) / 255).all()
+    for name in ("large.jpg", "turned.jpg"):
+        with pytest.raises(ShapeError):
+            read_samples(tmp_path / name, RGB)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+def test_a_picture_cut_short_is_refused(tmp_path, form):
+    whole = picture_bytes(picture(0, 0, (40, 40)), form)
+    (tmp_path / "a").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=str(tmp_path / "a")):
+        read_samples(tmp_path / "a", RESIZED)
+
+
+@pytest.mark.parametrize(
+    ("content", "spec"),
+    [
+        (picture_bytes(picture(0, 0), "JPEG"), SPEECH),
+        (picture_bytes(picture(0, 0), "JPEG"), dataclasses.replace(RGB, shape=(24,), layout="C")),
+        (picture_bytes(picture(0, 0), "JPEG"), dataclasses.replace(RGB, shape=(2, 4, 3), layout="HWC")),
+        (picture_bytes(picture(0, 0), "GIF"), SPEC),
+        (picture_bytes(picture(0, 0), "WEBP"), SPEC),
+        (sound_bytes(0, 0, 0), SPEC),
+        (sound_bytes(0, 0, 0), RESIZED),
+        (b"RIFF", SPEECH),
+        (b"BMW is no picture", RESIZED),
+        (b"\xff\xd8\xff", RESIZED),
+    ],
+)
+def test_a_file_of_the_wrong_kind_for_the_pool_is_refused(tmp_path, content, spec):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(InputError if spec is SPEECH and content[:1] == b"\xff" else DataError) as caught:
+        read_samples(tmp_path / "a", spec)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 96_000])
+def test_a_sound_is_what_training_made_of_it(tmp_path, rate_hz):
+    noise = np.random.default_rng(0).integers(-9_000, 9_000, (2 * rate_hz, 2)).astype("<i2")
+    data = wav_bytes(noise.tobytes(), rate_hz=rate_hz, channels=2)
+    (tmp_path / "a.wav").write_bytes(data)
+    read = read_samples(tmp_path / "a.wav", SPEECH)
+    assert (read == speech_features(read_wav(data))[None]).all()
+    assert (read_samples(f"{tmp_path / 'a.wav'}#0", SPEECH) == read).all()
+
+
+@pytest.mark.parametrize("payload", [bytes(16_000), bytes(2), b"\xff\x7f"])
+def test_silence_and_a_single_sample_are_sounds(tmp_path, payload):
+    (tmp_path / "a.wav").write_bytes(wav_bytes(payload))
+    SPEECH.check(read_samples(tmp_path / "a.wav", SPEECH))
+
+
+def test_ten_minutes_of_sound_are_its_first_second(tmp_path):
+    payload = np.random.default_rng(0).integers(-9_000, 9_000, 8_000 * 600).astype("<i2").tobytes()
+    (tmp_path / "long.wav").write_bytes(wav_bytes(payload))
+    (tmp_path / "short.wav").write_bytes(wav_bytes(payload[: 2 * 8_000 * 2]))
+    read_samples(tmp_path / "short.wav", SPEECH)
+    tracemalloc.start()
+    long = read_samples(tmp_path / "long.wav", SPEECH)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (long == read_samples(tmp_path / "short.wav", SPEECH)).all()
+    # The file itself, and what a few seconds take.
+    assert peak_bytes < len(payload) + 30_000_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav_bytes(b""),
+        wav_bytes(bytes(4))[:30],
+        wav_bytes(np.full(9, np.nan, "<f4").tobytes(), code=3, bits=32),
+        wav_bytes(bytes(8), code=7, bits=8),
+        b"RIFF\x04\0\0\0WAVE",
+    ],
+)
+def test_a_broken_sound_is_refused_by_name(tmp_path, content):
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.wav"):
+        read_samples(tmp_path / "a.wav", SPEECH)

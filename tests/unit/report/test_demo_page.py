@@ -12,7 +12,12 @@ import png
 import pytest
 
 from obfnet.core.errors import MissingExtraError, ShapeError
-from obfnet.report.demo_page import Pictures, render_demo
+from obfnet.data.mfcc import coefficients as mfccs_of
+from obfnet.data.mfcc import speech_features
+from obfnet.data.wav import Sound, read_wav
+from obfnet.report.demo_page import Clip, Pictures, render_demo
+from obfnet.report.sound import sound_data_uri, sound_from_coefficients
+from tests.unit.data.sounds import voiced
 
 VOID = {"meta", "img", "br", "link", "input", "hr", "path", "line"}
 
@@ -286,3 +291,109 @@ def test_pictures_refuse_what_does_not_fit(pictures: Pictures) -> None:
         replace(pictures, histogram={name: pictures.histogram[name] for name in ("obfuscated", "raw")})
     with pytest.raises(ShapeError, match="one raw sample"):
         replace(pictures, one_sample={**pictures.one_sample, "raw": pictures.views["worst"]["raw"]})
+
+
+@pytest.fixture(scope="module")
+def clips() -> tuple[Clip, ...]:
+    """Two clips; the second one's file is not at hand any more."""
+    sound = Sound(samples=voiced(0.4, 8000), rate_hz=8000)
+    raw = mfccs_of(speech_features(sound))
+    guess = raw + np.random.default_rng(0).normal(0, 20, raw.shape).astype(np.float32)
+    return (
+        Clip(captured=sound.samples, captured_hz=8000, raw=raw, reconstructed=guess, score=0.8123),
+        Clip(captured=None, captured_hz=0, raw=raw, reconstructed=guess, score=0.4567),
+    )
+
+
+def test_sounds_can_be_listened_to(
+    figures: dict[str, Any], make_pictures: Callable[..., Pictures], clips: tuple[Clip, ...]
+) -> None:
+    html = render_demo(figures, replace(make_pictures(1, 20, 45), clips=clips))
+    page = Page(html)
+    assert page.open == []
+    players = page.all("audio")
+    assert len(players) == 3 + 2
+    assert all("controls" in player and player["aria-label"] for player in players)
+    uris = [player["src"] or "" for player in players]
+    # As captured, as rebuilt from raw, as rebuilt from the guess: each what the sound module makes.
+    captured = clips[0].captured
+    assert captured is not None
+    rebuilt = [
+        sound_data_uri(*sound_from_coefficients(part)) for part in (clips[0].raw, clips[0].reconstructed)
+    ]
+    assert uris == [sound_data_uri(captured, 8000), *rebuilt, *rebuilt]
+    played = read_wav(base64.b64decode(uris[0].removeprefix("data:audio/wav;base64,")))
+    np.testing.assert_allclose(played.samples, captured, atol=1e-4)
+    text = page.text
+    assert "not at hand" in text
+    for shown in ("0.81", "0.46", "From raw MFCCs (ceiling)", "From the attacker's guess", "Griffin-Lim"):
+        assert shown in text
+
+
+def test_the_page_may_play_what_is_in_it_and_nothing_else(
+    figures: dict[str, Any], make_pictures: Callable[..., Pictures], clips: tuple[Clip, ...]
+) -> None:
+    html = render_demo(figures, replace(make_pictures(1, 20, 45), clips=clips))
+    (policy,) = (
+        meta["content"] or ""
+        for meta in Page(html).all("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["media-src"] == rules["img-src"] == "data:"
+    assert "script-src" not in rules
+    assert all(
+        (player["src"] or "").startswith("data:audio/wav;base64,") for player in Page(html).all("audio")
+    )
+
+
+def test_pictures_have_no_players(figures: dict[str, Any], pictures: Pictures) -> None:
+    page = page_of(figures, pictures)
+    assert page.all("audio") == []
+    assert "Listen" not in page.text
+
+
+def test_a_private_attribute_has_its_control_and_its_chance(
+    figures: dict[str, Any], pictures: Pictures
+) -> None:
+    assert "Private attribute" not in page_of(figures, pictures).text
+    figures["attribute"] = {
+        "attribute": "speaker",
+        "attack": "attribute-probe",
+        "threat_level": "T2",
+        "accuracy": 0.9876,
+        "raw_accuracy": 0.9912,
+        "chance": 0.1723,
+        "samples": 301,
+    }
+    page = page_of(figures, pictures)
+    sentence = page.text[page.text.index("Private attribute: the speaker") :]
+    sentence = sentence[: sentence.index("SSIM of every sample")]
+    for part in ("98.8 %", "99.1 %", "17.2 %", "301", "attribute-probe", "T2"):
+        assert part in sentence
+    figures["attribute"]["attribute"] = "<b>name</b>"
+    assert page_of(figures, pictures).all("b") == page_of({**figures, "attribute": None}, pictures).all("b")
+
+
+def test_the_split_and_what_to_know_of_the_data_are_said(figures: dict[str, Any], pictures: Pictures) -> None:
+    figures |= {"split": "scene", "split_about": "photographs of other scenes", "note": "a little lossy"}
+    figures["skipped"] = ["a.jpg", "b.jpg"]
+    text = page_of(figures, pictures).text
+    assert "split scene" in text
+    assert text.count("photographs of other scenes") == 2
+    assert "a little lossy" in text
+    assert "2 files that cannot be read" in text
+    figures |= {"note": "", "skipped": []}
+    text = page_of(figures, pictures).text
+    assert "About the data" not in text
+    assert "Left out" not in text
+
+
+def test_a_request_is_compared_with_a_raw_jpeg(figures: dict[str, Any], pictures: Pictures) -> None:
+    figures["request_bytes"] = {"float32_tensor": 49_152, "jpeg": 2_345, "raw": 12_402, "obfuscated": 12_402}
+    text = page_of(figures, pictures).text
+    for shown in ("49,152 bytes as 32-bit floats", "2,345 bytes as a JPEG", "12,402 bytes raw"):
+        assert shown in text
+    del figures["request_bytes"]["jpeg"]
+    assert "JPEG" not in page_of(figures, pictures).text
