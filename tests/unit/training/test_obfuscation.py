@@ -309,3 +309,36 @@ def test_a_folder_that_cannot_be_one_is_an_output_error(
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError):
         train_obfuscation(digits, inference, out=tmp_path / "file", key=key, settings=SHORT)
+
+
+def test_what_is_left_to_the_case_is_filled_in(digits: Dataset) -> None:
+    settings = PoolSettings().for_case(digits)
+    assert (settings.architecture, settings.hidden) == ("mlp", 100)
+    assert settings.schedule is not None
+    assert settings.schedule.epochs == digits.spec.recipe.obfuscation_epochs
+    assert settings.augmentation == digits.spec.recipe.obfuscation_augmentation
+    assert dataclasses.replace(SETTINGS, augmentation=("shift",)).for_case(digits).augmentation == ("shift",)
+
+
+def test_augmented_samples_teach_otherwise_and_the_same_by_seed(
+    digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    def bundle(folder: str, augmentation: tuple[str, ...]) -> bytes:
+        settings = dataclasses.replace(SHORT, augmentation=augmentation)
+        trained = train_obfuscation(digits, inference, out=tmp_path / folder, key=key, settings=settings)
+        return files(trained.folder)["digits-000.obfnet"]
+
+    plain, shifted = bundle("plain", ()), bundle("shifted", ("shift",))
+    assert plain != shifted
+    assert shifted == bundle("again", ("shift",))
+
+
+def test_networks_with_dropout_are_the_same_by_seed(
+    digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SHORT, architecture="asl-mlp", count=2)
+    pools = [
+        files(train_obfuscation(digits, inference, out=tmp_path / name, key=key, settings=settings).folder)
+        for name in ("one", "other")
+    ]
+    assert pools[0] == pools[1]
