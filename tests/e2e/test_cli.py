@@ -104,6 +104,9 @@ def test_data_list_and_fetch_of_what_is_bundled():
     listed = json.loads(obfnet("data", "list", "--json", without=NO_DATA).out)
     assert {entry["case"]: entry["where"] for entry in listed["cases"]} == {
         "mnist": "missing",
+        "fsd": "missing",
+        "asl": "missing",
+        "cifar10": "missing",
         "digits": "bundled",
     }
     fetched = obfnet("data", "fetch", "digits", "--json")

@@ -23,12 +23,12 @@ from obfnet.data.case import Dataset
 from obfnet.data.rows import mapped
 from obfnet.data.table import Split
 from obfnet.edge import ObfuscationSession
-from obfnet.fitting import Schedule
 from obfnet.nets import INFERENCE_ARCHITECTURES
 from obfnet.nets.obfuscation import ObfuscationMLP
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.recipes import obfuscation_schedule
 
 RELEASED_EPOCHS: Final = 14
 RELEASED_BATCH: Final = 128
@@ -75,7 +75,9 @@ def bench_training(
     """
     watch = _Interleaved(progress, dataset, inference)
     settings = PoolSettings(
-        count=benchmark.count, schedule=Schedule(epochs=benchmark.epochs), seed=benchmark.seed
+        count=benchmark.count,
+        schedule=obfuscation_schedule(dataset.spec, epochs=benchmark.epochs),
+        seed=benchmark.seed,
     )
     watch.time_slice()
     begun = time.monotonic()

@@ -11,6 +11,7 @@ _DESCENT: Final = Schedule(
     epochs=4, batch_size=128, peak_rate=0.15, warm_up=0.25, optimiser="sgd", weight_decay=5e-4
 )
 _SMOOTHING: Final = 0.1
+_SHORT_EPOCHS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,18 @@ def inference_recipe(spec: CaseSpec, architecture: str, *, epochs: float | None 
 def obfuscation_schedule(spec: CaseSpec, *, epochs: float | None = None) -> Schedule:
     """How long each obfuscation network of a case is trained, and how fast.
 
+    A short training needs a high rate; a longer one gets further with half of it and a little weight decay.
+
     Args:
         spec: The case.
         epochs: Passes over the training samples; None takes the case's own.
+
+    Example:
+        >>> from obfnet.data.mnist import CASE
+        >>> obfuscation_schedule(CASE, epochs=3).peak_rate, obfuscation_schedule(CASE, epochs=5).peak_rate
+        (0.004, 0.002)
     """
-    return Schedule(epochs=spec.recipe.obfuscation_epochs if epochs is None else epochs)
+    wanted = spec.recipe.obfuscation_epochs if epochs is None else epochs
+    if wanted <= _SHORT_EPOCHS:
+        return Schedule(epochs=wanted)
+    return Schedule(epochs=wanted, peak_rate=2e-3, warm_up=0.3, weight_decay=1e-5)

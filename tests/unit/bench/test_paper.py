@@ -199,16 +199,23 @@ def test_a_work_folder_in_use_or_of_others_is_refused(work):
     assert not work.out.exists()
 
 
-def test_missing_data_stop_it_before_any_training(work, monkeypatch):
+@pytest.fixture
+def nothing_at_hand(tmp_path, monkeypatch):
+    """Neither a data folder nor what another test decoded before."""
     monkeypatch.delenv("OBFNET_DATA", raising=False)
+    monkeypatch.setenv("OBFNET_HOME", str(tmp_path / "home"))
+
+
+@pytest.mark.usefixtures("nothing_at_hand")
+def test_missing_data_stop_it_before_any_training(work):
     with pytest.raises(NoSourceError, match="of asl"):
         work.run([*ROWS, ABSENT], rows=(*ROWS, ABSENT))
     assert not work.cells
     assert not work.out.exists()
 
 
-def test_missing_data_are_left_out_on_request_and_said(work, monkeypatch):
-    monkeypatch.delenv("OBFNET_DATA", raising=False)
+@pytest.mark.usefixtures("nothing_at_hand")
+def test_missing_data_are_left_out_on_request_and_said(work):
     said = Said()
     result = work.run([*ROWS, ABSENT], rows=(*ROWS, ABSENT), skip_missing=True, progress=said)
     assert any(line.startswith("asl is left out: ") for line in said.lines)
