@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, final
 
+from obfnet.cli.interrupts import check
 from obfnet.core.progress import Progress
 
 _EVERY_S: Final = 15.0
@@ -30,11 +31,13 @@ class _Lines:
         self._task, self._total, self._started, self._said = "", 1, 0.0, 0.0
 
     def start(self, task: str, total: int) -> None:
+        check()
         self._task, self._total = task, max(1, total)
         self._started = self._said = time.monotonic()
         self.say(f"{task} ...")
 
     def advance(self, done: int, note: str = "") -> None:
+        check()
         now = time.monotonic()
         if now - self._said >= _EVERY_S and done > 0:
             self._said = now
@@ -67,12 +70,14 @@ class _Bar:
         self._live: Any = None
 
     def start(self, task: str, total: int) -> None:
+        check()
         self._close()
         self._live = self._make()
         self._live.start()
         self._live.add_task(task, total=max(1, total), note="")
 
     def advance(self, done: int, note: str = "") -> None:
+        check()
         if self._live is not None:
             self._live.update(self._live.task_ids[0], completed=done, note=note)
 

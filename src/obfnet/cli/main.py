@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from obfnet import __version__
+from obfnet.cli.interrupts import noted
 from obfnet.core.errors import ObfNetError
 
 _EXIT_FAILURE: Final = 1
@@ -84,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug, as_json = "--debug" in arguments, "--json" in arguments
     try:
-        cli.main(args=arguments, prog_name="obfnet", standalone_mode=False)
+        with noted():
+            cli.main(args=arguments, prog_name="obfnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message(), err=True)
         sys.exit(exc.exit_code)
