@@ -52,10 +52,6 @@ class Entry:
     group: int = -1
 
 
-Decode = Callable[[Entry], Samples]
-"""An entry to its sample, `(*shape)`; raises `DataError` where it cannot be read."""
-
-
 def prepare(
     case: str,
     recipe: dict[str, Any],

@@ -137,7 +137,8 @@ def measure_leakage(
         progress: Told of every step.
 
     Raises:
-        AttackError: the attacker's samples overlap those that it is scored on.
+        AttackError: no sample is left to the attacker. One that is scored, by value, is never among its own:
+            it is left out and said.
     """
     scored = scored_part(dataset.test)
     test = dataset.test.take(scored).samples[:]
