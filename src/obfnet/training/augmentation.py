@@ -21,9 +21,13 @@ _ERASE_SHARE: Final = 0.3
 _SHIFT_FRAMES: Final = 4
 _MASKED: Final = 0.15
 _JITTER: Final = 0.3
-_TURN: Final = 0.18
-_ZOOM: Final = 0.15
-_MOVE: Final = 0.12
+_TURN: Final = 0.3
+_ZOOM: Final = 0.4
+_STRETCH: Final = 0.15
+_MOVE: Final = 0.25
+_GAMMA: Final = 0.7
+_GREY_SHARE: Final = 0.2
+_DARKEST: Final = 1e-4
 
 AUGMENTATIONS: Final = Registry[Augmentation](
     "augmentation",
@@ -70,25 +74,33 @@ def crop(samples: Tensor) -> Tensor:
 
 
 def affine(samples: Tensor) -> Tensor:
-    """Turned by up to 10 degrees, zoomed by up to 15 % and moved by up to 6 % of the size."""
+    """Turned by up to 17 degrees, zoomed by up to a half, stretched by 15 %, moved by up to an eighth."""
     count = len(samples)
-    angle, zoom = _uniform(count, _TURN), 1 + _uniform(count, _ZOOM)
+    angle, zoom = _uniform(count, _TURN), torch.exp(_uniform(count, _ZOOM))
+    stretch = torch.exp(_uniform(count, _STRETCH))
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     matrix = torch.stack(
-        [cosine, -sine, _uniform(count, _MOVE), sine, cosine, _uniform(count, _MOVE)], dim=1
+        [cosine * stretch, -sine, _uniform(count, _MOVE), sine, cosine / stretch, _uniform(count, _MOVE)],
+        dim=1,
     ).reshape(count, 2, 3)
     grid = functional.affine_grid(matrix, list(samples.shape), align_corners=False)
     return functional.grid_sample(samples, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
 
 
 def colour(samples: Tensor) -> Tensor:
-    """Brightness and contrast changed by up to 30 %, each channel by up to another 15 %."""
+    """Other light: gamma of 1/2 to 2, brightness and contrast by up to 30 %, each channel by another 15 %.
+
+    A fifth of the samples lose their colours.
+    """
     count, channels = samples.shape[:2]
+    samples = samples.clamp_min(_DARKEST) ** torch.exp(_uniform(count, _GAMMA)).reshape(-1, 1, 1, 1)
     contrast = 1 + _uniform(count, _JITTER).reshape(-1, 1, 1, 1)
     brightness = _uniform(count, _JITTER).reshape(-1, 1, 1, 1)
     tint = 1 + _uniform(count * channels, _JITTER / 2).reshape(count, channels, 1, 1)
     mean = samples.mean((1, 2, 3), keepdim=True)
-    return (((samples - mean) * contrast + mean + brightness) * tint).clamp(0, 1)
+    changed = (((samples - mean) * contrast + mean + brightness) * tint).clamp(0, 1)
+    grey = torch.rand(count, 1, 1, 1) < _GREY_SHARE
+    return torch.where(grey, changed.mean(1, keepdim=True), changed)
 
 
 def erase(samples: Tensor) -> Tensor:

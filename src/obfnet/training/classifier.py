@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from obfnet.core.spec import Samples, as_unit
 from obfnet.data.table import Split
-from obfnet.fitting import Budget, Selection, run_schedule
+from obfnet.fitting import Budget, Precision, Selection, arithmetic, run_schedule
 from obfnet.nets.mode import evaluating
 from obfnet.training.augmentation import augmented
 
@@ -54,6 +54,7 @@ def train_classifier(
     patience: int | None = None,
     augmentation: tuple[str, ...] = (),
     smoothing: float = 0.0,
+    precision: Precision = "float32",
     place: torch.device | None = None,
 ) -> None:
     """Trains `network` in place with cross-entropy; afterwards it is in evaluation mode, on the CPU.
@@ -67,6 +68,7 @@ def train_classifier(
         patience: Epochs without a better validation accuracy after which training stops.
         augmentation: Names of the changes that training samples go through.
         smoothing: Of the labels, in [0, 1).
+        precision: Of the forward passes; validation is always in float32.
         place: Processor to train on; None is the CPU.
 
     Raises:
@@ -84,7 +86,9 @@ def train_classifier(
     def step(batch: Tensor) -> float:
         raw = augmented(unit_tensor(train.samples[batch.numpy()]), augmentation)
         raw = raw.to(place).contiguous(memory_format=torch.channels_last)
-        loss = functional.cross_entropy(network(raw), labels[batch].to(place), label_smoothing=smoothing)
+        with arithmetic(precision, place):
+            scores = network(raw)
+        loss = functional.cross_entropy(scores.float(), labels[batch].to(place), label_smoothing=smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 

@@ -74,6 +74,7 @@ def train_device_only(
         validation=dataset.validation,
         augmentation=recipe.augmentation,
         smoothing=recipe.smoothing,
+        precision=recipe.precision,
         place=processor(place),
     )
     return network

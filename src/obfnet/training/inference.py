@@ -160,6 +160,7 @@ def train_inference(
         patience=patience,
         augmentation=recipe.augmentation,
         smoothing=recipe.smoothing,
+        precision=recipe.precision,
         place=processor(place),
     )
     onnx, weights = inference_onnx(network, spec), save(_plain_layout(network))

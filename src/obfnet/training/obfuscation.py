@@ -25,14 +25,22 @@ from obfnet.core.spec import InputSpec
 from obfnet.data.case import Dataset
 from obfnet.data.table import Split
 from obfnet.export import obfuscation_onnx
-from obfnet.fitting import Budget, Checkpoint, Schedule, fingerprint, processor, run_schedule
+from obfnet.fitting import (
+    Budget,
+    Checkpoint,
+    Schedule,
+    arithmetic,
+    fingerprint,
+    processor,
+    run_schedule,
+)
 from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.protections import PROTECTIONS, Protection
-from obfnet.training.recipes import obfuscation_schedule
+from obfnet.training.recipes import obfuscation_schedule, precision_of
 
 _CARD = "training.json"
 
@@ -199,10 +207,12 @@ def _train_together(
     integer = inference.card.input.dtype == "uint8"
     networks.train().to(place)
     inference.network.to(place)
+    precision = precision_of(inference.card.architecture)
 
     def descend(network: nn.Module, raw: Tensor, wanted: Tensor) -> float:
         sent = _as_sent(network(raw), integer=integer).contiguous(memory_format=torch.channels_last)
-        loss = protection.loss(inference.network, sent, raw, wanted)
+        with arithmetic(precision, place):
+            loss = protection.loss(inference.network, sent, raw, wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 

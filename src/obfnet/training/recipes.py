@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from obfnet.data.case import CaseSpec
-from obfnet.fitting import Schedule
+from obfnet.fitting import Precision, Schedule
 
 _INFERENCE: Final = Schedule(epochs=4, batch_size=128, peak_rate=2e-3, warm_up=0.25)
 _DESCENT: Final = Schedule(
@@ -12,6 +12,8 @@ _DESCENT: Final = Schedule(
 )
 _SMOOTHING: Final = 0.1
 _SHORT_EPOCHS: Final = 3
+# The large ones, of which almost all the time goes into convolutions.
+_HALF_PRECISION: Final = ("residual", "compact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +24,13 @@ class ClassifierRecipe:
         schedule: Length, rate and optimiser.
         augmentation: Changes that training samples go through.
         smoothing: Of the labels.
+        precision: Of the forward passes.
     """
 
     schedule: Schedule
     augmentation: tuple[str, ...] = ()
     smoothing: float = 0.0
+    precision: Precision = "float32"
 
 
 def inference_recipe(spec: CaseSpec, architecture: str, *, epochs: float | None = None) -> ClassifierRecipe:
@@ -47,7 +51,17 @@ def inference_recipe(spec: CaseSpec, architecture: str, *, epochs: float | None 
         schedule=replace(_DESCENT if descent else _INFERENCE, epochs=wanted),
         augmentation=recipe.augmentation,
         smoothing=_SMOOTHING if descent else 0.0,
+        precision=precision_of(architecture),
     )
+
+
+def precision_of(architecture: str) -> Precision:
+    """What an inference network computes in while it, or anything through it, is trained.
+
+    Args:
+        architecture: Registry name.
+    """
+    return "bfloat16" if architecture in _HALF_PRECISION else "float32"
 
 
 def obfuscation_schedule(spec: CaseSpec, *, epochs: float | None = None) -> Schedule:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from obfnet.core.errors import UnknownNameError
@@ -106,7 +107,7 @@ def test_crop_moves_by_up_to_a_sixteenth_over_a_reflection(shape: tuple[int, ...
     assert len({y for y, _ in found}) == len({x for _, x in found}) == 2 * margin + 1
 
 
-def test_affine_keeps_what_is_the_same_everywhere_and_moves_the_rest_a_little() -> None:
+def test_affine_keeps_what_is_the_same_everywhere_and_moves_the_rest() -> None:
     flat = torch.full((20, 3, 32, 32), 0.25)
     torch.testing.assert_close(changed("affine", flat), flat)
     spot = torch.zeros(200, 1, 65, 65)
@@ -114,23 +115,24 @@ def test_affine_keeps_what_is_the_same_everywhere_and_moves_the_rest_a_little() 
     made = changed("affine", spot)[:, 0].numpy()
     rows, columns = np.mgrid[0:65, 0:65]
     mass = made.sum((1, 2))
-    assert (mass > 0.3).all()
+    assert (mass > 0.15).all()
     moved = [np.abs((made * axis).sum((1, 2)) / mass - 32).max() for axis in (rows, columns)]
-    # 6 % of 65 pixels, enlarged by zoom and turned, and half a pixel of interpolation.
-    assert all(2 < distance < 0.06 * 65 * 1.4 + 0.5 for distance in moved)
+    # An eighth of 65 pixels, enlarged by zoom and stretch, turned, and half a pixel of interpolation.
+    assert all(4 < distance < 65 / 8 * 1.5 * 1.15 * 1.3 + 0.5 for distance in moved)
 
 
 def test_colour_keeps_shapes_and_changes_brightness() -> None:
     samples = 0.45 + 0.1 * some(count=200)
     made = changed("colour", samples)
-    for before, after in zip(samples[:20], made[:20], strict=True):
+    grey = (made == made[:, :1]).flatten(1).all(1)
+    assert 0.1 < float(grey.float().mean()) < 0.3
+    for before, after in zip(samples[~grey][:20], made[~grey][:20], strict=True):
         inside = (after > 0) & (after < 1)
         for channel in range(3):
             seen = inside[channel]
             if int(seen.sum()) > 100:
-                # What is left is straight line of what was: no value overtakes another.
-                pair = torch.stack([before[channel][seen], after[channel][seen]])
-                assert float(torch.corrcoef(pair)[0, 1]) > 0.999
+                # No value overtakes another of its channel; equal ones may arise by rounding.
+                assert spearmanr(before[channel][seen], after[channel][seen]).statistic > 0.999
     assert float((made.mean((1, 2, 3)) - samples.mean((1, 2, 3))).std()) > 0.05
 
 
