@@ -6,7 +6,21 @@ imports training. Every figure names its attack and its threat level.
 
 from typing import Final
 
-from obfnet.attacks.knowledge import Reconstruction, ReconstructionAttack, WhiteBox
+from obfnet.attacks.attack import (
+    Attack,
+    AttributeAttack,
+    Recognition,
+    Reconstruction,
+    ReconstructionAttack,
+)
+from obfnet.attacks.knowledge import (
+    KNOWLEDGE,
+    Insider,
+    Obfuscator,
+    Observed,
+    PoolKnown,
+    WhiteBox,
+)
 from obfnet.core.registry import Registry
 
 ATTACKS: Final = Registry[type[ReconstructionAttack]](
@@ -16,4 +30,25 @@ ATTACKS: Final = Registry[type[ReconstructionAttack]](
     entry_points="obfnet.attacks",
 )
 
-__all__ = ["ATTACKS", "Reconstruction", "ReconstructionAttack", "WhiteBox"]
+ATTRIBUTE_ATTACKS: Final = Registry[type[AttributeAttack]](
+    "attribute attack",
+    {},
+    extra="train",
+    entry_points="obfnet.attribute_attacks",
+)
+
+__all__ = [
+    "ATTACKS",
+    "ATTRIBUTE_ATTACKS",
+    "KNOWLEDGE",
+    "Attack",
+    "AttributeAttack",
+    "Insider",
+    "Obfuscator",
+    "Observed",
+    "PoolKnown",
+    "Recognition",
+    "Reconstruction",
+    "ReconstructionAttack",
+    "WhiteBox",
+]

@@ -1,12 +1,12 @@
 """The floor: what the label alone gives away, without looking at the obfuscated sample."""
 
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
-from obfnet.attacks.knowledge import Reconstruction, ReconstructionAttack, Samples, WhiteBox
-from obfnet.core.errors import AttackError
+from obfnet.attacks.attack import Reconstruction, ReconstructionAttack
+from obfnet.attacks.knowledge import Observed, Samples
 from obfnet.core.progress import Progress
 from obfnet.core.spec import as_unit
 from obfnet.data.rows import batches
@@ -24,15 +24,10 @@ class ClassMean(ReconstructionAttack):
     name = "class-mean"
     threat_level = "T0"
     citation = "mean of the attacker's samples of the answered label"
+    assumes = "the backend knows the label, since it answers it"
 
-    def fit(self, knowledge: WhiteBox, *, seed: int, progress: Progress, **options: Any) -> Reconstruction:
-        """Takes the means; a label that the attacker has no sample of gets the mean of all.
-
-        Raises:
-            AttackError: an option was given; there are none.
-        """
-        if options:
-            raise AttackError("no options", ", ".join(sorted(options)), "leave them out")
+    def fit(self, knowledge: Observed, *, seed: int, progress: Progress) -> Reconstruction:
+        """Takes the means; a label that the attacker has no sample of gets the mean of all."""
         # Summed up batch by batch: the samples need not fit into memory.
         classes, index = np.unique(knowledge.labels, return_inverse=True)
         sums = np.zeros((len(classes), *knowledge.raw.shape[1:]))

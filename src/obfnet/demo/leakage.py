@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from obfnet.attacks import ATTACKS, WhiteBox
+from obfnet.attacks import ATTACKS, Reconstruction, WhiteBox
 from obfnet.attacks.attribute_probe import NAME, THREAT_LEVEL, KnownAttributes, probe_attribute
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
@@ -169,7 +169,9 @@ def measure_leakage(
                 "epochs": epochs,
                 "checkpoint": Checkpoint(path=path, fingerprint=fingerprint(settings)),
             }
-        fitted = ATTACKS.get(name)().fit(knowledge, seed=seed, progress=progress, **options)
+        # The registry knows attacks by their common settings; these two are its own and have more.
+        build: Any = ATTACKS.get(name)
+        fitted: Reconstruction = build(**options).fit(knowledge, seed=seed, progress=progress)
         return fitted(test, answered[scored])
 
     reconstructed = attack("decoder", received_train, received_test, "decoder-obfuscated")

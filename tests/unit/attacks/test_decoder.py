@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from obfnet.attacks import ATTACKS, WhiteBox
+from obfnet.attacks import WhiteBox
+from obfnet.attacks.decoder import Decoder
 from obfnet.attacks.decoder_network import _mean_ssim
 from obfnet.core.errors import UsageError
 from obfnet.core.progress import Silent
@@ -38,7 +39,7 @@ def test_what_it_trains_for_is_what_it_is_scored_by(shape: tuple[int, int, int])
 
 
 def test_samples_too_small_for_ssim_are_decoded_too() -> None:
-    reconstruct = ATTACKS.get("decoder")().fit(PAIRS, seed=0, progress=Silent(), epochs=120.0, hidden=64)
+    reconstruct = Decoder(epochs=120.0, hidden=64).fit(PAIRS, seed=0, progress=Silent())
     guess = reconstruct(FRESH[..., ::-1].copy(), LABELS)
     # More samples than are decoded at a time, in their order.
     assert guess.shape == FRESH.shape
@@ -47,9 +48,8 @@ def test_samples_too_small_for_ssim_are_decoded_too() -> None:
 
 def test_a_stopped_attack_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     def attack(checkpoint: Checkpoint | None, progress: Silent) -> np.ndarray:
-        fitted = ATTACKS.get("decoder")().fit(
-            PAIRS, seed=1, progress=progress, epochs=5.0, hidden=16, checkpoint=checkpoint
-        )
+        decoder = Decoder(epochs=5.0, hidden=16, checkpoint=checkpoint)
+        fitted = decoder.fit(PAIRS, seed=1, progress=progress)
         return fitted(FRESH, LABELS)
 
     def checkpoint() -> Checkpoint:
@@ -63,4 +63,4 @@ def test_a_stopped_attack_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
 
 def test_an_impossible_length_is_refused() -> None:
     with pytest.raises(UsageError, match="epochs above 0"):
-        ATTACKS.get("decoder")().fit(PAIRS, seed=0, progress=Silent(), epochs=0)
+        Decoder(epochs=0).fit(PAIRS, seed=0, progress=Silent())

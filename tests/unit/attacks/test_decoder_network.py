@@ -8,7 +8,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from obfnet.attacks import ATTACKS, WhiteBox
+from obfnet.attacks import ReconstructionAttack, WhiteBox
+from obfnet.attacks.class_mean import ClassMean
+from obfnet.attacks.decoder import Decoder
 from obfnet.attacks.decoder_network import decoder_network, reconstruction_loss
 from obfnet.core.progress import Silent
 from obfnet.metrics.similarity import mse, ssim
@@ -32,12 +34,12 @@ def test_on_large_raw_samples_it_beats_the_class_mean() -> None:
     asked, truth = photographs(16, shape, 1)
     known = WhiteBox(received=raw, raw=raw, labels=labels)
 
-    def attacked(name: str, **options: Any) -> Samples:
-        guess = ATTACKS.get(name)().fit(known, seed=0, progress=Silent(), **options)(asked, truth)
+    def attacked(attack: ReconstructionAttack) -> Samples:
+        guess = attack.fit(known, seed=0, progress=Silent())(asked, truth)
         assert guess.shape == asked.shape
         return guess
 
-    guess, floor = attacked("decoder", epochs=80.0, hidden=4), attacked("class-mean")
+    guess, floor = attacked(Decoder(epochs=80.0, hidden=4)), attacked(ClassMean())
     assert ssim(asked, guess).mean() > ssim(asked, floor).mean() + 0.2
     assert mse(asked, guess).mean() < mse(asked, floor).mean()
 
