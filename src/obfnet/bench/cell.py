@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -20,8 +18,7 @@ from obfnet.bundle import Bundle, Trust, load_or_create_coordinator_key, public_
 from obfnet.core.errors import UsageError
 from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
-from obfnet.data.rows import AnyRows, batches
-from obfnet.demo.leakage import measure_leakage, measure_recognition, obfuscate_all
+from obfnet.demo.leakage import measure_leakage, measure_recognition
 from obfnet.demo.samples import sample_bytes
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
@@ -30,7 +27,7 @@ from obfnet.export.onnx_bytes import INPUT_NAME, SCORES_NAME
 from obfnet.fitting import Schedule, fingerprint
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.oip.rest import encode_request_binary
-from obfnet.training.classifier import accuracy, unit_tensor
+from obfnet.training.classifier import accuracy, answers
 from obfnet.training.device_only import train_device_only
 from obfnet.training.inference import InferenceNetwork, train_inference
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
@@ -120,6 +117,38 @@ def inference_for(cell: Cell, dataset: Dataset, at: Workplace) -> InferenceNetwo
     )
 
 
+def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, at: Workplace) -> Bundle:
+    """The obfuscation network of a cell as a device gets it, trained now unless it was before.
+
+    Args:
+        cell: The cell.
+        dataset: Its case, cut by its split.
+        inference: Its inference network.
+        at: Where.
+
+    Raises:
+        TrainingError, OutputError: as `train_obfuscation`.
+    """
+    row, key = cell.row, load_or_create_coordinator_key()
+    trained = train_obfuscation(
+        dataset,
+        inference,
+        out=at.folder / "obfuscation" / _folder_name(cell, row.inference, row.obfuscation, str(row.hidden)),
+        key=key,
+        settings=PoolSettings(
+            architecture=row.obfuscation,
+            hidden=row.hidden,
+            count=1,
+            schedule=plan_for(cell, dataset).obfuscation,
+            seed=cell.seed,
+        ),
+        place=at.place,
+        progress=at.progress,
+    )
+    trust = Trust(explicit=(public_key_text(key),))
+    return read_pool(trained.folder, trust=trust, inference_network_id=inference.card.id).bundles[0]
+
+
 def cell_fingerprint(cell: Cell, dataset: Dataset, inference: InferenceNetwork) -> str:
     """A name of everything that decides a cell's figures.
 
@@ -163,14 +192,14 @@ def measure_cell(cell: Cell, dataset: Dataset, inference: InferenceNetwork, at: 
     Does not guarantee: that a stronger attack would not rebuild more. It is one attack's measurement.
     """
     plan = plan_for(cell, dataset)
-    bundle = _obfuscation(cell, dataset, inference, plan, at)
+    bundle = obfuscation_for(cell, dataset, inference, at)
     macs = bundle.manifest.macs
     alone = _device_only(cell, dataset, macs, plan, at)
     tenth = _tenth(cell, dataset, macs, plan, at)
 
     test, session = dataset.test, ObfuscationSession(bundle)
     # What a device sends: from its own runtime, rounded where the wire's type is uint8.
-    answered = _answers(inference.network, obfuscate_all(session, test.samples))
+    answered = answers(inference.network, test.samples, through=session.obfuscate)
     leakage = measure_leakage(
         dataset,
         session,
@@ -225,29 +254,6 @@ def measure_cell(cell: Cell, dataset: Dataset, inference: InferenceNetwork, at: 
     }
 
 
-def _obfuscation(
-    cell: Cell, dataset: Dataset, inference: InferenceNetwork, plan: Plan, at: Workplace
-) -> Bundle:
-    row, key = cell.row, load_or_create_coordinator_key()
-    trained = train_obfuscation(
-        dataset,
-        inference,
-        out=at.folder / "obfuscation" / _folder_name(cell, row.inference, row.obfuscation, str(row.hidden)),
-        key=key,
-        settings=PoolSettings(
-            architecture=row.obfuscation,
-            hidden=row.hidden,
-            count=1,
-            schedule=plan.obfuscation,
-            seed=cell.seed,
-        ),
-        place=at.place,
-        progress=at.progress,
-    )
-    trust = Trust(explicit=(public_key_text(key),))
-    return read_pool(trained.folder, trust=trust, inference_network_id=inference.card.id).bundles[0]
-
-
 def _device_only(cell: Cell, dataset: Dataset, max_macs: int, plan: Plan, at: Workplace) -> nn.Module:
     return train_device_only(
         dataset,
@@ -275,11 +281,6 @@ def _cost(network: nn.Module, dataset: Dataset) -> dict[str, int]:
         "parameters": count_parameters(network),
         "macs": count_macs(network, dataset.spec.input.shape),
     }
-
-
-def _answers(network: nn.Module, samples: AnyRows) -> npt.NDArray[np.int64]:
-    with torch.no_grad():
-        return np.concatenate([network(unit_tensor(part)).argmax(1).numpy() for part in batches(samples)])
 
 
 def _normalised_p95(leakage: dict[str, Any]) -> float | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from obfnet.bench.cell import Workplace, cell_fingerprint, inference_for, measure_cell
+from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row, cells
 from obfnet.bench.summary import row_figures
 from obfnet.core.errors import OutputError, UsageError
@@ -22,7 +23,6 @@ from obfnet.data.case import Dataset
 from obfnet.data.cases import case_spec, load_case, split_rule
 from obfnet.data.fetch import NoSourceError
 from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
-from obfnet.training.inference import InferenceNetwork, load_inference
 
 # What a row may have of its own, where it was measured by another command or elsewhere than the rest.
 _MADE: Final = ("command", "versions", "machine")
@@ -83,7 +83,7 @@ def bench_paper(
     Does not guarantee: that a stronger attack would not rebuild more, or recognise more.
     """
     result = _Result(benchmark, out, command)
-    given = _given_networks(benchmark)
+    given = given_networks(benchmark.inference, benchmark.rows, seed=benchmark.seed)
     for row in benchmark.chosen:
         spec = case_spec(row.case)
         split_rule(spec, row.split)
@@ -102,7 +102,7 @@ def bench_paper(
 
 
 def _each(
-    todo: Sequence[Cell], given: "_Given", data_dir: Path | None, at: Workplace
+    todo: Sequence[Cell], given: Given, data_dir: Path | None, at: Workplace
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
     spent: dict[Cell, float] = {}
     loaded: tuple[tuple[str, str], Dataset] | None = None
@@ -118,9 +118,9 @@ def _each(
         yield cell, figures
 
 
-def _measured(cell: Cell, dataset: Dataset, given: "_Given", at: Workplace) -> dict[str, Any]:
+def _measured(cell: Cell, dataset: Dataset, given: Given, at: Workplace) -> dict[str, Any]:
     begun = time.monotonic()
-    own = given.get((*_network_of(cell.row), cell.seed))
+    own = given.get((*network_of(cell.row), cell.seed))
     inference = own or inference_for(cell, dataset, at)
     path = at.folder / "cells" / f"{cell_fingerprint(cell, dataset, inference)}.json"
     try:
@@ -203,39 +203,6 @@ def _former_rows(benchmark: PaperBenchmark, out: Path, made: Mapping[str, Any]) 
         and (row["share"], row["attack_share"]) == (known[name].share, known[name].attack_share)
         and set(row["seeds"]) <= {benchmark.seed + one for one in known[name].seeds}
     }
-
-
-_Given = Mapping[tuple[str, str, str, int], InferenceNetwork]
-
-
-def _network_of(row: Row) -> tuple[str, str, str]:
-    return row.case, row.split, row.inference
-
-
-def _given_networks(benchmark: PaperBenchmark) -> _Given:
-    given: dict[tuple[str, str, str, int], InferenceNetwork] = {}
-    wanted = {(*_network_of(cell.row), cell.seed) for cell in cells(benchmark.rows, seed=benchmark.seed)}
-    for text in benchmark.inference:
-        named, _, folder = text.partition("=")
-        case, split, architecture = ([*named.split("/"), "", ""] if named else ["", "", ""])[:3]
-        if (
-            not folder
-            or named.count("/") != 2
-            or (case, split, architecture) not in {key[:3] for key in wanted}
-        ):
-            raise UsageError("CASE/SPLIT/ARCHITECTURE=FOLDER of a row of the grid", repr(text), "name one so")
-        network = load_inference(Path(folder))
-        card = network.card
-        registered = case_spec(case).inference_architecture(architecture)
-        key = (case, split, architecture, card.seed)
-        if (card.case, card.split, card.architecture) != (case, split, registered) or key not in wanted:
-            raise UsageError(
-                f"a network of {named} with a seed of the grid in {folder}",
-                f"one of {card.case}/{card.split}/{card.architecture} with seed {card.seed}",
-                "give another --inference",
-            )
-        given[key] = network
-    return given
 
 
 def _at_hand(benchmark: PaperBenchmark, data_dir: Path | None, progress: Progress) -> list[Row]:

@@ -1,12 +1,16 @@
 """Training of plain classifiers: inference networks, and the device-only baseline beside them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.spec import Samples, as_unit
+from obfnet.data.rows import AnyRows, batches
 from obfnet.data.table import Split
 from obfnet.fitting import Budget, Precision, Selection, arithmetic, run_schedule
 from obfnet.nets.mode import evaluating
@@ -28,21 +32,35 @@ def accuracy(network: nn.Module, split: Split, *, batch_size: int = 256) -> floa
         split: Samples and labels.
         batch_size: Samples at a time.
     """
+    right = answers(network, split.samples, batch_size=batch_size) == split.labels
+    return float(right.mean())
+
+
+def answers(
+    network: nn.Module,
+    samples: AnyRows,
+    *,
+    through: Callable[[Samples], Samples] | None = None,
+    batch_size: int = 256,
+) -> npt.NDArray[np.int64]:
+    """The label that a network gives to each sample; each module's mode is put back.
+
+    Args:
+        network: Maps `(N, C, H, W)` float32 in [0, 1] to `(N, classes)` scores.
+        samples: `(N, C, H, W)` as the wire has them.
+        through: What samples go through first, an obfuscation; None leaves them as they are.
+        batch_size: Samples at a time.
+
+    Returns:
+        `(N,)` int64.
+    """
     place = _place(network)
     with torch.no_grad(), evaluating(network):
-        right = sum(
-            int(
-                (
-                    network(unit_tensor(split.samples[start : start + batch_size]).to(place))
-                    .argmax(1)
-                    .cpu()
-                    .numpy()
-                    == split.labels[start : start + batch_size]
-                ).sum()
-            )
-            for start in range(0, len(split.labels), batch_size)
-        )
-    return right / len(split.labels)
+        parts = [
+            network(unit_tensor(part if through is None else through(part)).to(place)).argmax(1).cpu().numpy()
+            for part in batches(samples, batch_size)
+        ]
+    return np.concatenate(parts)
 
 
 def train_classifier(
