@@ -69,22 +69,24 @@ class PoolSettings:
     augmentation: tuple[str, ...] | None = None
     seed: int = 0
 
-    def for_case(self, dataset: Dataset) -> "PoolSettings":
-        """The same settings with everything that was left to the case filled in.
+    def for_case(self, dataset: Dataset) -> "PoolPlan":
+        """The same with everything that was left to the case filled in.
 
         Raises:
             UnknownNameError: no such architecture.
         """
         architecture = dataset.spec.obfuscation_architecture(self.architecture)
         network: Any = OBFUSCATION_ARCHITECTURES.get(architecture)
-        return dataclasses.replace(
-            self,
+        return PoolPlan(
             architecture=architecture,
             hidden=network.default_hidden if self.hidden is None else self.hidden,
+            protection=self.protection,
+            count=self.count,
             schedule=self.schedule or obfuscation_schedule(dataset.spec),
             augmentation=dataset.spec.recipe.obfuscation_augmentation
             if self.augmentation is None
             else self.augmentation,
+            seed=self.seed,
         )
 
     def __post_init__(self) -> None:
@@ -92,6 +94,29 @@ class PoolSettings:
             raise UsageError("a pool of at least 1 network", f"{self.count}", "raise --count")
         if self.hidden is not None and self.hidden < 1:
             raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolPlan:
+    """What `PoolSettings` come to for one case: nothing is left open.
+
+    Args:
+        architecture: Registry name.
+        hidden: Width of the bottleneck.
+        protection: Registry name.
+        count: Number of networks K.
+        schedule: Length and learning rate.
+        augmentation: Changes that training samples go through.
+        seed: From which each network's own seed is made.
+    """
+
+    architecture: str
+    hidden: int
+    protection: str
+    count: int
+    schedule: Schedule
+    augmentation: tuple[str, ...]
+    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,18 +165,18 @@ def train_obfuscation(
 
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
-    progress, settings = progress or Silent(), (settings or PoolSettings()).for_case(dataset)
+    progress, plan = progress or Silent(), (settings or PoolSettings()).for_case(dataset)
     _check_fit(dataset, inference)
-    name = _fingerprint(dataset, inference, settings, key)
+    name = _fingerprint(dataset, inference, plan, key)
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
-    protection = PROTECTIONS.get(settings.protection)()
-    networks = _fresh_networks(protection, settings, inference.card.input)
+    protection = PROTECTIONS.get(plan.protection)()
+    networks = _fresh_networks(protection, plan, inference.card.input)
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
     frozen = _state_hash(inference.network)
     _train_together(
-        networks, protection, dataset.train, inference, settings, checkpoint, progress, processor(place)
+        networks, protection, dataset.train, inference, plan, checkpoint, progress, processor(place)
     )
     if _state_hash(inference.network) != frozen:
         raise TrainingError(
@@ -161,11 +186,11 @@ def train_obfuscation(
         accuracy(nn.Sequential(network, inference.network), dataset.validation) for network in networks
     ]
     bundles = [
-        _bundle(network, number, protection, inference, settings, key)
+        _bundle(network, number, protection, inference, plan, key)
         for number, network in enumerate(networks)
     ]
     write_pool(out, bundles, key)
-    card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(settings)}
+    card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(plan)}
     write_json(out / _CARD, card)
     checkpoint.drop()
     return TrainedPool(folder=out, validation_accuracy=tuple(accuracies), reused=False)
@@ -181,15 +206,15 @@ def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
         )
 
 
-def _fresh_networks(protection: Protection, settings: PoolSettings, spec: InputSpec) -> nn.ModuleList:
+def _fresh_networks(protection: Protection, plan: PoolPlan, spec: InputSpec) -> nn.ModuleList:
     networks = nn.ModuleList()
-    for number in range(settings.count):
-        torch.manual_seed(settings.seed * 10_007 + number + 1)
+    for number in range(plan.count):
+        torch.manual_seed(plan.seed * 10_007 + number + 1)
         channels, height, width = spec.shape
         networks.append(
-            protection.build((channels, height, width), settings.architecture, settings.hidden or 1)
+            protection.build((channels, height, width), plan.architecture, plan.hidden)
         )
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(plan.seed)
     return networks
 
 
@@ -198,7 +223,7 @@ def _train_together(
     protection: Protection,
     train: Split,
     inference: InferenceNetwork,
-    settings: PoolSettings,
+    plan: PoolPlan,
     checkpoint: Checkpoint,
     progress: Progress,
     place: torch.device,
@@ -217,11 +242,11 @@ def _train_together(
         return loss.item()
 
     budget = Budget(
-        schedule=settings.schedule or Schedule(epochs=1),
-        seed=settings.seed,
+        schedule=plan.schedule,
+        seed=plan.seed,
         checkpoint=checkpoint,
         progress=progress,
-        task=f"train pool of {settings.count} obfuscation networks",
+        task=f"train pool of {plan.count} obfuscation networks",
     )
     threads = torch.get_num_threads()
     # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
@@ -232,7 +257,7 @@ def _train_together(
     with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
         def step(batch: Tensor) -> float:
-            raw = augmented(unit_tensor(train.samples[batch.numpy()]), settings.augmentation or ()).to(place)
+            raw = augmented(unit_tensor(train.samples[batch.numpy()]), plan.augmentation).to(place)
             wanted = labels[batch].to(place)
             if alone:
                 return sum(descend(network, raw, wanted) for network in networks) / len(networks)
@@ -258,7 +283,7 @@ def _bundle(
     number: int,
     protection: Protection,
     inference: InferenceNetwork,
-    settings: PoolSettings,
+    plan: PoolPlan,
     key: Ed25519PrivateKey,
 ) -> bytes:
     spec = inference.card.input
@@ -269,8 +294,8 @@ def _bundle(
         case=inference.card.case,
         input=spec,
         protection=protection.name,
-        architecture=settings.architecture,
-        hidden=settings.hidden,
+        architecture=plan.architecture,
+        hidden=plan.hidden,
         parameters=count_parameters(network),
         macs=count_macs(network, spec.shape),
         budget_bits=protection.budget_bits,
@@ -279,12 +304,12 @@ def _bundle(
 
 
 def _fingerprint(
-    dataset: Dataset, inference: InferenceNetwork, settings: PoolSettings, key: Ed25519PrivateKey
+    dataset: Dataset, inference: InferenceNetwork, plan: PoolPlan, key: Ed25519PrivateKey
 ) -> str:
     decisive: dict[str, Any] = {
         "data": dataset.fingerprint,
         "inference": inference.card.id,
-        "settings": dataclasses.asdict(settings),
+        "settings": dataclasses.asdict(plan),
         "key": public_key_text(key),
         "torch": torch.__version__,
     }
