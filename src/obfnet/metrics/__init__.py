@@ -1,6 +1,7 @@
 """How alike a reconstruction is to the raw sample: one value per sample, never averaged here.
 
-Only what reports aggregates, and it shows the worst sample beside the median.
+Only what reports aggregates, and it shows the worst sample beside the median. A distance that must be fitted
+on the attacker's own samples first is an attacker's: `obfnet.attacks.perceptual`.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,16 @@ METRICS: Final = Registry[PerSampleMetric](
         "ssim": "obfnet.metrics.similarity:ssim",
         "mse": "obfnet.metrics.similarity:mse",
         "psnr_db": "obfnet.metrics.similarity:psnr_db",
+        "ms_ssim": "obfnet.metrics.ms_ssim:ms_ssim",
+        "log_spectral_distance_db": "obfnet.metrics.sound:log_spectral_distance_db",
+        "mel_cepstral_distortion_db": "obfnet.metrics.sound:mel_cepstral_distortion_db",
     },
     extra="train",
     entry_points="obfnet.metrics",
 )
+
+SOUND_METRICS: Final = ("log_spectral_distance_db", "mel_cepstral_distortion_db")
+"""Those that compare MFCCs and must be told their scale (`low`, `high`, `bands`)."""
+
+DISTANCES: Final = ("mse", *SOUND_METRICS)
+"""Those of which a lower value means more alike; of all others a higher one does."""
