@@ -1,0 +1,248 @@
+"""One attack's whole contest: on the obfuscated samples, and on the variants that show what it is worth.
+
+An attack counts only if it rebuilds raw samples clearly better than the label alone allows (the identity
+control) and nothing from a constant (the constant control). Its figures are relative to the same attacker on
+raw samples and on the label alone; what is made of several attacks is `engine`'s.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.attacks import ATTACKS
+from obfnet.auditing.bootstrap import Estimate, mean_estimate
+from obfnet.auditing.guard import AttackFaultError
+from obfnet.auditing.normalised import NormalisedLeakage, normalised_leakage, stronger_floor
+from obfnet.auditing.scoring import Scoring, is_distance
+from obfnet.auditing.settings import Budget
+from obfnet.auditing.subject import AuditSubject
+from obfnet.auditing.trial import Trial, TrialSettings, run_trial
+from obfnet.core.errors import ObfNetError
+from obfnet.core.progress import Progress
+
+PerSample = npt.NDArray[np.float64]
+_CONSTANT_EFFORT: Final = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contest:
+    """What came of one attack.
+
+    Args:
+        name: Of the attack.
+        threat_level: Its own.
+        citation: Where it was published.
+        assumes: What it needs to work.
+        reason: Why it is not counted; None where it is.
+        controls: `identity` and `constant`, each with gain, interval and whether it passed; empty where the
+            attack did not come that far.
+        figures: Metric to mean, interval, worst and 95th percentile, on the obfuscated samples.
+        floor: Metric to the floor's mean.
+        raw: Metric to the mean of the same attack on raw samples.
+        leakage: Normalised; None where the attack was not able.
+        best: The first seed's guesses on the obfuscated samples.
+        floor_scores: `(M,)` of the main metric.
+        seeds: How often it was fitted on the obfuscated samples.
+        seconds: Of all its trials.
+    """
+
+    name: str
+    threat_level: str
+    citation: str
+    assumes: str
+    reason: str | None
+    controls: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, dict[str, float | list[float]]] = field(default_factory=dict)
+    floor: dict[str, float] = field(default_factory=dict)
+    raw: dict[str, float] = field(default_factory=dict)
+    leakage: NormalisedLeakage | None = None
+    best: Trial | None = None
+    floor_scores: PerSample | None = None
+    seeds: int = 0
+    seconds: float = 0.0
+
+    @property
+    def counted(self) -> bool:
+        """Whether the attack may decide a headline."""
+        return self.reason is None and self.leakage is not None
+
+    def row(self) -> dict[str, Any]:
+        """Its part of `audit.json`."""
+        leakage = self.leakage
+        return {
+            "name": self.name,
+            "threat_level": self.threat_level,
+            "citation": self.citation,
+            "assumes": self.assumes,
+            "counted": self.counted,
+            "reason": self.reason,
+            "controls": self.controls or None,
+            "figures": self.figures,
+            "floor": self.floor,
+            "raw": self.raw,
+            "normalised": None if leakage is None else _normalised_row(leakage),
+            "seeds": self.seeds,
+            "seconds": self.seconds,
+        }
+
+
+def hold_contest(
+    name: str,
+    subject: AuditSubject,
+    variants: Mapping[str, AuditSubject],
+    scoring: Scoring,
+    budget: Budget,
+    *,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> Contest:
+    """Runs one attack on the subject and its variants; whatever the attack does, a contest comes back.
+
+    Args:
+        name: Of the attack.
+        subject: What is audited.
+        variants: `identity`, `label` and `constant`.
+        scoring: Metrics and the floor.
+        budget: Effort, seeds, limits.
+        seed: Of the first fit; the others follow.
+        folder: Where trials are kept.
+        progress: Told of every step.
+
+    Raises:
+        UnknownNameError, MissingExtraError: the attack cannot be had.
+        OutputError: `folder` cannot be written.
+    """
+    attack_class = ATTACKS.get(name)
+    about: dict[str, Any] = {
+        "name": name,
+        "threat_level": attack_class.threat_level,
+        "citation": attack_class.citation,
+        "assumes": attack_class.assumes,
+    }
+    spent = 0.0
+
+    def trial(variant: str, where: AuditSubject, number: int = 0, effort: float = 1.0) -> Trial:
+        nonlocal spent
+        share = budget.effort * effort
+        settings = TrialSettings(
+            variant=variant, effort=share, seed=seed + number, time_limit_s=budget.time_limit_s
+        )
+        done = run_trial(attack_class(effort=share), where, settings, folder=folder, progress=progress)
+        spent += done.seconds
+        return done
+
+    try:
+        # The cheapest control first: an attack that fails it needs no more time.
+        constant = trial("constant", variants["constant"], effort=_CONSTANT_EFFORT)
+        raw = trial("identity", variants["identity"])
+        label = _label_trial(trial, variants["label"])
+        attacked = [trial("obfuscated", subject, number) for number in range(budget.attack_seeds)]
+    except AttackFaultError as exc:
+        return Contest(**about, reason=_reason(exc), seconds=round(spent, 2))
+
+    truth = subject.scored.raw
+    scored = {
+        metric: _Scores(
+            attacked=np.stack([one.scores(function, truth) for one in attacked]),
+            raw=raw.scores(function, truth),
+            label=None if label is None else label.scores(function, truth),
+            mean=scoring.floor.scores(function, truth),
+        )
+        for metric, function in scoring.metrics.items()
+    }
+    main = scored[scoring.main]
+    floor = main.floor
+    constant_gain = constant.scores(scoring.metrics[scoring.main], truth) - floor
+    controls = {
+        "identity": _control(main.raw - floor, seed, budget.resamples, clearly_better=True),
+        "constant": _control(constant_gain, seed, budget.resamples, clearly_better=False),
+    }
+    failed = [which for which, control in controls.items() if not control["passed"]]
+    reason = None
+    if "identity" in failed:
+        reason = "too weak: it does not rebuild raw samples better than the label alone allows"
+    elif "constant" in failed:
+        reason = "finds something in a constant: it sees what it must not"
+    leakage = normalised_leakage(main.attacked, floor, main.raw, seed=seed, resamples=budget.resamples)
+    return Contest(
+        **about,
+        reason=reason,
+        controls=controls,
+        figures={
+            metric: _figure(metric, scores.attacked, seed, budget.resamples)
+            for metric, scores in scored.items()
+        },
+        floor={metric: float(scores.floor.mean()) for metric, scores in scored.items()},
+        raw={metric: float(scores.raw.mean()) for metric, scores in scored.items()},
+        leakage=leakage if leakage.able else None,
+        best=attacked[0],
+        floor_scores=floor,
+        seeds=len(attacked),
+        seconds=round(spent, 2),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Scores:
+    attacked: PerSample
+    raw: PerSample
+    label: PerSample | None
+    mean: PerSample
+
+    @property
+    def floor(self) -> PerSample:
+        # What the label alone gives: to the class mean, or to this very attacker, whichever makes more of it.
+        return self.mean if self.label is None else stronger_floor(self.mean, self.label)
+
+
+def _label_trial(trial: Callable[[str, AuditSubject], Trial], subject: AuditSubject) -> Trial | None:
+    # No network puts out the label alone: an attack that needs one has the class mean for its floor.
+    try:
+        return trial("label", subject)
+    except AttackFaultError:
+        return None
+
+
+def _normalised_row(leakage: NormalisedLeakage) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, estimate in (
+        ("", leakage.mean),
+        ("p95", leakage.p95),
+        ("share_over_half", leakage.share_over_half),
+    ):
+        if estimate is not None:
+            row[name or "mean"] = estimate.value
+            row[f"{name}_interval".lstrip("_")] = _interval(estimate)
+    return row
+
+
+def _control(gain: PerSample, seed: int, resamples: int, *, clearly_better: bool) -> dict[str, Any]:
+    found = mean_estimate(gain, seed=seed, resamples=resamples)
+    passed = found.low > 0 if clearly_better else found.low <= 0
+    return {"gain": found.value, "interval": _interval(found), "passed": bool(passed)}
+
+
+def _figure(metric: str, scores: PerSample, seed: int, resamples: int) -> dict[str, float | list[float]]:
+    found = mean_estimate(scores, seed=seed, resamples=resamples)
+    a_sample = scores.mean(axis=0)
+    # The worst is the sample that leaks most: the most alike, or the least distant.
+    distance = is_distance(metric)
+    return {
+        "mean": found.value,
+        "interval": _interval(found),
+        "worst": float(a_sample.min() if distance else a_sample.max()),
+        "p95": float(np.percentile(a_sample, 5 if distance else 95)),
+    }
+
+
+def _interval(estimate: Estimate) -> list[float]:
+    return [estimate.low, estimate.high]
+
+
+def _reason(exc: ObfNetError) -> str:
+    return f"it did not come to an end: expected {exc.expected}, got {exc.got}"

@@ -1,0 +1,177 @@
+"""The content of `audit.json`: what was audited, the headline, every attack, and how to repeat it.
+
+Measurements and guarantees stand in parts of their own. The verdict's words are `report`'s.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from obfnet.auditing.contest import Contest
+from obfnet.auditing.settings import AuditSettings
+from obfnet.auditing.subject import AuditSubject
+from obfnet.core.result import provenance
+from obfnet.report.audit_verdict import verdict
+
+_VERSION: Final = 1
+
+
+def audit_document(
+    subject: AuditSubject,
+    settings: AuditSettings,
+    threat_level: str,
+    contests: Sequence[Contest],
+    best: Contest | None,
+    main: str,
+    about: Mapping[str, Any],
+    extras: Mapping[str, Any],
+    *,
+    complete: bool,
+) -> dict[str, Any]:
+    """Everything that an audit found, JSON-ready.
+
+    Args:
+        subject: What was audited.
+        settings: What was asked for.
+        threat_level: The highest level whose attacks were run.
+        contests: One an attack, in the order in which they were run.
+        best: The headline's; None where none counts.
+        main: Metric by which leakage is normalised.
+        about: `command`, `source`, `case`, `split`, `reproduce`, `model_confidentiality`.
+        extras: `learning_curve`, `attribute`, `reidentification`, `linkability`.
+        complete: Whether the audit came to its end.
+    """
+    what = {
+        "name": subject.name,
+        "kind": subject.kind,
+        "case": about.get("case"),
+        "split": about.get("split"),
+        "source": about["source"],
+        "samples": {"attacker": len(subject.attacker.labels), "scored": len(subject.scored.answered)},
+        "duplicates_removed": subject.duplicates_removed,
+        "warnings": list(subject.warnings),
+    }
+    headline = _headline(best, main, threat_level)
+    headline["verdict"] = verdict(headline, what)
+    return {
+        "format_version": _VERSION,
+        "command": about["command"],
+        "seed": settings.seed,
+        "subject": what,
+        "budget": settings.budget,
+        "threat_level": threat_level,
+        "metric": main,
+        "complete": complete,
+        "headline": headline,
+        "attacks": [contest.row() for contest in contests],
+        "learning_curve": extras.get("learning_curve", []),
+        "attribute": extras.get("attribute"),
+        "reidentification": extras.get("reidentification"),
+        "linkability": extras.get("linkability"),
+        "guarantee": guarantee(subject.budget_bits),
+        # Measured by another run, and kept.
+        "model_confidentiality": about.get("model_confidentiality"),
+        "reproduce": list(about.get("reproduce", ())),
+        **provenance(),
+    }
+
+
+def model_document(
+    settings: AuditSettings, about: Mapping[str, Any], *, name: str, kind: str, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An `audit.json` of the model side alone: no attack on samples was run, and no headline is given.
+
+    Args:
+        settings: What was asked for.
+        about: `command`, `source`, `case`, `split`, `reproduce`.
+        name: Of the pool or bundle.
+        kind: Of its samples.
+        measured: The `model_confidentiality` part.
+    """
+    what = {
+        "name": name,
+        "kind": kind,
+        "case": about.get("case"),
+        "split": about.get("split"),
+        "source": about["source"],
+        "samples": {"attacker": 0, "scored": 0},
+        "duplicates_removed": 0,
+        "warnings": ["the data side was not audited: no attack on samples was run"],
+    }
+    headline = _headline(None, "ssim", "T2")
+    headline["verdict"] = verdict(headline, what)
+    return {
+        "format_version": _VERSION,
+        "command": about["command"],
+        "seed": settings.seed,
+        "subject": what,
+        "budget": settings.budget,
+        "threat_level": "T2",
+        "metric": "ssim",
+        "complete": True,
+        "headline": headline,
+        "attacks": [],
+        "learning_curve": [],
+        "attribute": None,
+        "reidentification": None,
+        "linkability": None,
+        "guarantee": guarantee(None),
+        "model_confidentiality": measured,
+        "reproduce": list(about.get("reproduce", ())),
+        **provenance(),
+    }
+
+
+def guarantee(budget_bits: float | None) -> dict[str, Any]:
+    """What is promised, whoever attacks; nothing where the protection has no ceiling.
+
+    Args:
+        budget_bits: The bundle's ceiling on what one request can leak, in bits.
+    """
+    if budget_bits is None:
+        return {
+            "budget_bits": None,
+            "statement": "There is no ceiling: the protection promises nothing, and the figures above are "
+            "measurements only.",
+            "assumptions": [],
+            "does_not_cover": ["attacks that were not run may rebuild more"],
+        }
+    return {
+        "budget_bits": budget_bits,
+        "statement": f"One request can take at most 2^{budget_bits:g} values, so that nobody's chance of "
+        f"guessing anything about the sample grows by more than a factor of 2^{budget_bits:g}.",
+        "assumptions": ["the device runs this very bundle", "the budget that the manifest claims is proved"],
+        "does_not_cover": [
+            "what the backend knew before the request",
+            "several different samples of the same person",
+        ],
+    }
+
+
+def _headline(best: Contest | None, main: str, threat_level: str) -> dict[str, Any]:
+    empty = dict.fromkeys(
+        (
+            "normalised_leakage",
+            "normalised_leakage_interval",
+            "normalised_leakage_p95",
+            "share_over_half",
+            "attack",
+            "ssim",
+            "floor_ssim",
+            "raw_ssim",
+        )
+    )
+    if best is None or best.leakage is None:
+        return {**empty, "threat_level": threat_level}
+    row = best.row()["normalised"]
+    similar = main == "ssim"
+    return {
+        "normalised_leakage": row["mean"],
+        "normalised_leakage_interval": row["interval"],
+        "normalised_leakage_p95": row["p95"],
+        "share_over_half": row["share_over_half"],
+        "attack": best.name,
+        "threat_level": best.threat_level,
+        "ssim": best.figures[main]["mean"] if similar else None,
+        "floor_ssim": best.floor[main] if similar else None,
+        "raw_ssim": best.raw[main] if similar else None,
+    }

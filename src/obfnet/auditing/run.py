@@ -1,0 +1,276 @@
+"""The audit as a user runs it: reads the source, attacks it, and leaves `audit.json` and a page.
+
+After every attack both files are written, so that a stopped audit leaves a valid report that says it is
+partial; finished trials are kept beside them, and the same command goes on from there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from obfnet.attacks.known_network import KnownNetwork
+from obfnet.auditing.engine import Audit, audit_subject
+from obfnet.auditing.model_audit import audit_model, former_document
+from obfnet.auditing.pairs import read_pairs
+from obfnet.auditing.pictures import pictures_of
+from obfnet.auditing.settings import AuditSettings
+from obfnet.auditing.subject import AuditSubject, subject_of_pairs, subject_of_sessions
+from obfnet.bundle import Bundle, Trust, read_bundle, read_pool
+from obfnet.core.errors import DataError, UsageError
+from obfnet.core.files import claim_output, write_atomic, write_json
+from obfnet.core.progress import Progress, Silent
+from obfnet.core.spec import Samples, as_unit
+from obfnet.data.case import Dataset
+from obfnet.data.cases import load_case
+from obfnet.report.audit_page import render_audit
+from obfnet.training.classifier import answers
+from obfnet.training.inference import InferenceNetwork, load_inference
+
+_PAIRS: Final = ".npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRequest:
+    """What the user asked to be audited.
+
+    Args:
+        source: A pool's folder, a bundle, or recorded pairs (`.npz`).
+        case: Data set that a pool or a bundle is attacked with.
+        split: How it is cut; None takes its first rule.
+        skip_bad: Whether samples that cannot be read are left out.
+        inference: Folder of the inference network, or None.
+        data_dir: Folder with the data sets, or None.
+        trust: Public keys to accept.
+        side: `data`: what leaks of the samples; `model`: what a bundle tells about the inference network.
+    """
+
+    source: Path
+    case: str | None = None
+    split: str | None = None
+    skip_bad: bool = False
+    inference: Path | None = None
+    data_dir: Path | None = None
+    trust: tuple[str, ...] = ()
+    side: Literal["data", "model"] | str = "data"
+
+
+def audit(
+    source: Path | str,
+    *,
+    out: Path | str,
+    case: str | None = None,
+    split: str | None = None,
+    inference: Path | str | None = None,
+    budget: str = "standard",
+    threat_level: str | None = None,
+    attacks: tuple[str, ...] = (),
+    trust: tuple[str, ...] = (),
+    data_dir: Path | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Attacks a pool, a bundle or recorded pairs in many ways, and says how much leaks.
+
+    Args:
+        source: A pool's folder, a bundle, or `PAIRS.npz` with arrays `raw`, `obfuscated`, `label` and, where
+            there is one, `attribute`.
+        out: Folder for `audit.json`, `report.html` and finished trials.
+        case: Data set that a pool or a bundle is attacked with.
+        split: How it is cut; None takes its first rule.
+        inference: Folder of the inference network that answers; None takes the true labels for its answers.
+        budget: `quick`, `standard` or `thorough`.
+        threat_level: The highest level whose attacks are run; None takes T2, and T3 for pairs.
+        attacks: Names; empty takes all.
+        trust: Public keys to accept.
+        data_dir: Folder with the data sets, or None.
+        seed: Of everything random.
+        progress: Told of every step.
+
+    Returns:
+        The content of `audit.json`.
+
+    Raises:
+        ObfNetError: as `run_audit`.
+
+    Does not guarantee: that nobody rebuilds more. Every figure is a lower bound on what leaks.
+    """
+    request = AuditRequest(
+        source=Path(source),
+        case=case,
+        split=split,
+        inference=None if inference is None else Path(inference),
+        data_dir=data_dir,
+        trust=trust,
+    )
+    settings = AuditSettings(budget=budget, threat_level=threat_level, attacks=attacks, seed=seed)
+    command = f"obfnet.audit({str(source)!r}, budget={budget!r}, seed={seed})"
+    return run_audit(request, settings, out=Path(out), progress=progress or Silent(), command=command)
+
+
+def run_audit(
+    request: AuditRequest, settings: AuditSettings, *, out: Path, progress: Progress, command: str
+) -> dict[str, Any]:
+    """Audits what was asked for.
+
+    Args:
+        request: What.
+        settings: How.
+        out: Folder for `audit.json`, `report.html` and finished trials; empty, missing, or a former audit's.
+        progress: Told of every step.
+        command: For the result file.
+
+    Returns:
+        The content of `audit.json`.
+
+    Raises:
+        UsageError: a pool without a case, or the model side of recorded pairs.
+        BundleError, DataError, NoSourceError: the source or its data set cannot be used.
+        AttackError: no attack passed its controls.
+        OutputError: `out` holds other content, is in use, or cannot be written.
+
+    Does not guarantee: that nobody rebuilds more. Every figure is a lower bound on what leaks.
+    """
+    _check(request)
+    with claim_output(out, kind="audit"):
+        if request.source.suffix == _PAIRS:
+            subject, dataset = _recorded(request, settings, out, progress), None
+        else:
+            bundles, dataset, network = _opened(request, progress)
+            if request.side == "model":
+                return _model_side(bundles, dataset, network, request, settings, out, progress, command)
+            subject = _obfuscated(bundles, dataset, network, settings)
+        former = former_document(out / "audit.json", subject.name)
+        kept = {} if former is None else {"model_confidentiality": former.get("model_confidentiality")}
+        about, work = {**_about(request, dataset, command), **kept}, out / "trials"
+        # Only now: a source that cannot be read leaves no folder behind.
+        work.mkdir(exist_ok=True)
+
+        def save(audit: Audit) -> None:
+            page = render_audit(audit.document, pictures_of(subject, audit, dataset))
+            write_json(out / "audit.json", audit.document)
+            write_atomic(out / "report.html", page)
+
+        audit = audit_subject(subject, settings, folder=work, progress=progress, about=about, save=save)
+    return audit.document
+
+
+def _model_side(
+    bundles: list[Bundle],
+    dataset: Dataset,
+    network: InferenceNetwork | None,
+    request: AuditRequest,
+    settings: AuditSettings,
+    out: Path,
+    progress: Progress,
+    command: str,
+) -> dict[str, Any]:
+    if network is None:
+        raise UsageError("--inference for --side model", "none", "give the folder of the inference network")
+    document = audit_model(
+        dataset,
+        tuple(KnownNetwork(bundle.graph) for bundle in bundles),
+        network,
+        settings,
+        about=_about(request, dataset, command),
+        name=bundles[0].manifest.name,
+        file=out / "audit.json",
+        progress=progress,
+    )
+    page = render_audit(document, None)
+    write_json(out / "audit.json", document)
+    write_atomic(out / "report.html", page)
+    return document
+
+
+def _check(request: AuditRequest) -> None:
+    if not request.source.exists():
+        raise DataError(
+            "a pool's folder, a bundle or recorded pairs", f"nothing at {request.source}", "check the path"
+        )
+    if request.source.suffix == _PAIRS:
+        if request.side == "model":
+            raise UsageError("a pool or a bundle for --side model", "recorded pairs", "give the bundle")
+        return
+    if request.case is None:
+        raise UsageError("--case for a pool or a bundle", "none", "name the data set that it was made for")
+    if request.side == "model" and request.inference is None:
+        raise UsageError("--inference for --side model", "none", "give the folder of the inference network")
+
+
+def _recorded(request: AuditRequest, settings: AuditSettings, work: Path, progress: Progress) -> AuditSubject:
+    budget = settings.spending()
+    pairs = read_pairs(request.source, work=work, progress=progress)
+    return subject_of_pairs(
+        pairs, seed=settings.seed, scored=budget.scored, limit=budget.attacker, name=request.source.stem
+    )
+
+
+def _opened(
+    request: AuditRequest, progress: Progress
+) -> tuple[list[Bundle], Dataset, InferenceNetwork | None]:
+    trust = Trust(explicit=request.trust, say=progress.say)
+    if request.source.is_dir():
+        bundles = list(read_pool(request.source, trust=trust).bundles)
+    else:
+        bundles = [read_bundle(request.source, trust=trust)]
+    network = None if request.inference is None else load_inference(request.inference)
+    made_for = bundles[0].manifest.inference_network_id
+    if network is not None and network.card.id != made_for:
+        raise UsageError(
+            f"the inference network {made_for[:12]} that the pool was made for",
+            network.card.id[:12],
+            "give that one with --inference",
+        )
+    dataset = load_case(
+        request.case or "",
+        split=request.split,
+        data_dir=request.data_dir,
+        skip_bad=request.skip_bad,
+        progress=progress,
+    )
+    wanted = bundles[0].input.shape
+    if dataset.spec.input.shape != wanted:
+        raise UsageError(
+            f"a case with samples of shape {wanted}", str(dataset.spec.input.shape), "give another --case"
+        )
+    return bundles, dataset, network
+
+
+def _obfuscated(
+    bundles: list[Bundle], dataset: Dataset, network: InferenceNetwork | None, settings: AuditSettings
+) -> AuditSubject:
+    budget = settings.spending()
+    known = tuple(KnownNetwork(bundle.graph) for bundle in bundles)
+    answered = None
+    if network is not None:
+        # Whatever the wire's type, attackers and the network see float32 in [0, 1].
+        sent = partial(_sent, known[0])
+        answered = answers(network.network, dataset.test.samples, through=sent)
+    return subject_of_sessions(
+        dataset,
+        known,
+        index=0,
+        answered=answered,
+        limit_pairs=budget.attacker,
+        limit_scored=budget.scored,
+        budget_bits=bundles[0].manifest.budget_bits,
+        name=bundles[0].manifest.name,
+        identity=bundles[0].sha256,
+    )
+
+
+def _sent(network: KnownNetwork, raw: Samples) -> Samples:
+    return network.obfuscate(as_unit(raw))
+
+
+def _about(request: AuditRequest, dataset: Dataset | None, command: str) -> Mapping[str, Any]:
+    obfuscator = "pool" if request.source.is_dir() else "bundle"
+    return {
+        "command": command,
+        "source": "pairs" if dataset is None else obfuscator,
+        "case": None if dataset is None else dataset.spec.name,
+        "split": None if dataset is None else dataset.split,
+        "reproduce": [command],
+    }
