@@ -17,6 +17,7 @@ _PUBLIC = {
     "PoolSettings": "obfnet.training.obfuscation:PoolSettings",
     "Trust": "obfnet.bundle.trust:Trust",
     "UnsafeRawPassthrough": "obfnet.edge.device:UnsafeRawPassthrough",
+    "audit": "obfnet.auditing.run:audit",
     "connect": "obfnet.oip.client:connect",
     "load_bundle": "obfnet.bundle.reader:read_bundle",
     "load_case": "obfnet.data.cases:load_case",
@@ -29,11 +30,12 @@ _PUBLIC = {
     "verify": "obfnet.bundle.verify:verify",
 }
 
-_EXTRAS = {"training": "train", "serve": "serve"}
+_EXTRAS = {"auditing": "train", "training": "train", "serve": "serve"}
 
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 
 if TYPE_CHECKING:
+    from obfnet.auditing.run import audit
     from obfnet.bundle.keys import load_or_create_coordinator_key
     from obfnet.bundle.pool import read_pool as load_pool
     from obfnet.bundle.reader import read_bundle as load_bundle

@@ -25,14 +25,33 @@ from obfnet.core.registry import Registry
 
 ATTACKS: Final = Registry[type[ReconstructionAttack]](
     "attack",
-    {"decoder": "obfnet.attacks.decoder:Decoder", "class-mean": "obfnet.attacks.class_mean:ClassMean"},
+    {
+        "class-mean": "obfnet.attacks.class_mean:ClassMean",
+        "retrieval": "obfnet.attacks.retrieval:Retrieval",
+        "unpaired": "obfnet.attacks.unpaired:Unpaired",
+        "pool-decoder": "obfnet.attacks.pool_decoder:PoolDecoder",
+        "ridge": "obfnet.attacks.ridge:Ridge",
+        "pca-neighbour": "obfnet.attacks.pca_neighbour:PCANeighbour",
+        "code-lookup": "obfnet.attacks.code_lookup:CodeLookup",
+        "decoder": "obfnet.attacks.decoder:Decoder",
+        "residual-decoder": "obfnet.attacks.residual_decoder:ResidualDecoder",
+        "large-decoder": "obfnet.attacks.large_decoder:LargeDecoder",
+        "adversarial-decoder": "obfnet.attacks.adversarial_decoder:AdversarialDecoder",
+        "inversion": "obfnet.attacks.inversion:Inversion",
+        "few-pairs": "obfnet.attacks.few_pairs:FewPairs",
+        "averaging": "obfnet.attacks.averaging:Averaging",
+    },
     extra="train",
     entry_points="obfnet.attacks",
 )
 
 ATTRIBUTE_ATTACKS: Final = Registry[type[AttributeAttack]](
     "attribute attack",
-    {},
+    {
+        "linear-probe": "obfnet.attacks.linear_probe:LinearProbe",
+        "mlp-probe": "obfnet.attacks.attribute_probe:MLPProbe",
+        "boosted-trees": "obfnet.attacks.boosted_trees:BoostedTrees",
+    },
     extra="train",
     entry_points="obfnet.attribute_attacks",
 )

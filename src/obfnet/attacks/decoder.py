@@ -4,21 +4,24 @@ The plain attack that every protection must survive. It minimises the very figur
 by, so that a low score is the obfuscation's merit and not the attacker's weakness.
 """
 
-from typing import Final, final
+from typing import final
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from obfnet.attacks.attack import Reconstruction, ReconstructionAttack, passes
-from obfnet.attacks.decoder_network import decoder_network, reconstruction_loss
-from obfnet.attacks.knowledge import Samples, WhiteBox
+from obfnet.attacks.decoder_network import decoder_network
+from obfnet.attacks.fit_decoder import (
+    Lesson,
+    known_pairs,
+    plain_schedule,
+    reconstruction,
+    some_of,
+    train_decoder,
+)
+from obfnet.attacks.knowledge import WhiteBox
 from obfnet.core.progress import Progress
-from obfnet.core.spec import as_unit
-from obfnet.fitting import Budget, Checkpoint, Schedule, run_schedule
-
-_STANDARD_SAMPLES: Final = 5_000
+from obfnet.fitting import Checkpoint
 
 
 @final
@@ -56,35 +59,18 @@ class Decoder(ReconstructionAttack):
         """Trains the decoder on the attacker's pairs."""
         epochs = passes(len(knowledge.labels), self.effort) if self.epochs is None else self.epochs
         torch.manual_seed(seed)
-        some = knowledge.received[:: max(1, len(knowledge.labels) // _STANDARD_SAMPLES)]
-        network = decoder_network(_tensor(some), knowledge.raw.shape[1:], self.hidden)
-
-        def step(batch: Tensor) -> float:
-            rows = batch.numpy()
-            loss = reconstruction_loss(
-                network(_tensor(knowledge.received[rows])), _tensor(knowledge.raw[rows])
-            )
-            loss.backward()  # type: ignore[no-untyped-call]
-            return loss.item()
-
-        budget = Budget(
-            schedule=Schedule(epochs=epochs, batch_size=256, peak_rate=2e-3, warm_up=0.2),
-            seed=seed,
-            checkpoint=self.checkpoint,
-            progress=progress,
-            task="train decoder",
+        network = decoder_network(some_of(knowledge.received), knowledge.raw.shape[1:], self.hidden)
+        train_decoder(
+            network,
+            known_pairs(knowledge.received, knowledge.raw),
+            np.arange(len(knowledge.labels), dtype=np.int64),
+            np.empty(0, np.int64),
+            Lesson(
+                schedule=plain_schedule(epochs),
+                seed=seed,
+                progress=progress,
+                task="train decoder",
+                checkpoint=self.checkpoint,
+            ),
         )
-        run_schedule(network, step, samples=len(knowledge.labels), budget=budget)
-        network.eval()
-
-        def reconstruct(samples: Samples, labels: npt.NDArray[np.int64]) -> Samples:
-            with torch.no_grad():
-                parts = [network(part) for part in torch.split(_tensor(samples), 250)]
-            guesses: Samples = torch.cat(parts).numpy()
-            return guesses
-
-        return reconstruct
-
-
-def _tensor(samples: Samples) -> Tensor:
-    return torch.from_numpy(as_unit(samples))
+        return reconstruction(network)

@@ -13,13 +13,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from obfnet.fitting import Precision
 from obfnet.nets.standardise import Standardise
 
 _WINDOW: Final = 7
 # Up to so many values a sample the linear path has a full matrix.
 _SMALL: Final = 1024
 _BOTTLENECK: Final = 512
-_CHANNELS: Final = 32
+_CHANNELS: Final = 16
+_WIDE: Final = 48
 
 
 def decoder_network(received: Tensor, raw_shape: tuple[int, ...], hidden: int) -> nn.Module:
@@ -83,6 +85,9 @@ class _Connected(nn.Module):
 
 @final
 class _Photographic(nn.Module):
+    # Almost all of the time goes into convolutions.
+    precision: Precision = "bfloat16"
+
     def __init__(self, received: Tensor, hidden: int) -> None:
         super().__init__()
         channels, height, width = self.shape = tuple(received.shape[1:])
@@ -96,19 +101,18 @@ class _Photographic(nn.Module):
             nn.ReLU(),
             nn.Linear(narrow, values),
         )
-        wide = 4 * _CHANNELS
         # Four pixels become one and back: as much to see at a quarter of the work.
         self.local = nn.Sequential(
             nn.ZeroPad2d((0, width % 2, 0, height % 2)),
             nn.Conv2d(channels, _CHANNELS, 2, stride=2),
             nn.ReLU(),
-            nn.Conv2d(_CHANNELS, wide, 3, padding=1),
+            nn.Conv2d(_CHANNELS, _WIDE, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(wide, _CHANNELS, 3, padding=1),
+            nn.Conv2d(_WIDE, _CHANNELS, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(_CHANNELS, wide, 3, padding=1),
+            nn.Conv2d(_CHANNELS, _WIDE, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(wide, 4 * channels, 3, padding=1),
+            nn.Conv2d(_WIDE, 4 * channels, 3, padding=1),
             nn.PixelShuffle(2),
         )
         self.fine = nn.Conv2d(3 * channels, _CHANNELS, 3, padding=1)

@@ -86,7 +86,7 @@ def plan_for(cell: Cell, dataset: Dataset) -> Plan:
         own = inference_recipe(spec, architecture)
         return replace(own, schedule=shortened(own.schedule))
 
-    attack = DemoSettings.full().for_samples(len(dataset.train.labels))
+    attack = DemoSettings.full().for_samples(len(dataset.train.labels), dataset.spec.input.values)
     return Plan(
         inference=recipe(spec.inference_architecture(row.inference)),
         obfuscation=shortened(obfuscation_schedule(spec)),

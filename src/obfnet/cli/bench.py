@@ -242,6 +242,73 @@ def paper(
     _show(result, rows, out, as_json=as_json)
 
 
+@bench.command()
+@click.option("--cases", default="", help="Only these cases, with commas between.  [default: all]")
+@click.option(
+    "--budget",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="standard",
+    show_default=True,
+    help="Of each audit.",
+)
+@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all]")
+@click.option(
+    "--work",
+    type=_PATH,
+    default=Path("runs/paper"),
+    show_default=True,
+    help="Folder of what is trained and attacked; may be that of `bench paper`, which is then gone on from.",
+)
+@click.option(
+    "--inference",
+    multiple=True,
+    metavar="CASE/SPLIT/ARCH=DIR",
+    help="Trained inference network to use; may be given several times.",
+)
+@processor_option
+@common_options(out="Result file.", out_default="results/privacy.json")
+def privacy(
+    cases: str,
+    budget: str,
+    attacks: str,
+    work: Path,
+    inference: tuple[str, ...],
+    processor: str,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Audit obfuscation on every case: accuracy beside what leaks.
+
+    The rows of the result file that are not run now stay as they are.
+
+    \b
+    Example:
+      obfnet bench privacy --cases mnist --budget quick
+    """
+    from obfnet.auditing.settings import AuditSettings
+    from obfnet.bench.privacy import PrivacyBenchmark, bench_privacy, privacy_rows
+
+    named = tuple(name.strip() for name in attacks.split(",") if name.strip())
+    result = bench_privacy(
+        PrivacyBenchmark(
+            rows=privacy_rows(cases),
+            audit=AuditSettings(budget=budget, attacks=named, seed=seed),
+            inference=inference,
+            place=processor,
+        ),
+        work=work,
+        out=out,
+        data_dir=data_dir,
+        progress=terminal_progress(),
+        command=_command(),
+    )
+    rows = [(row["row"], row["headline"]["verdict"]) for row in result["rows"]]
+    _show(result, rows, out, as_json=as_json)
+
+
 def _paper_row(row: dict[str, Any]) -> str:
     shown = ", ".join(
         f"{name.replace('_', '-')} {figure['mean']:.2%}" for name, figure in row["accuracy"].items()

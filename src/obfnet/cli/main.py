@@ -65,6 +65,7 @@ class LazyGroup(click.Group):
         "serve": "obfnet.cli.serve:serve",
         "infer": "obfnet.cli.infer:infer",
         "verify": "obfnet.cli.verify:verify",
+        "audit": "obfnet.cli.audit:audit",
         "bench": "obfnet.cli.bench:bench",
     },
 )
@@ -79,6 +80,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 on success, 1 on failure, 2 on bad usage, 130 on Ctrl-C.
 
+    `audit --fail-over` exits with 3 where more leaks than its bound.
+
     Args:
         arguments: Without the program's name; None takes the process's own.
     """
@@ -86,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug, as_json = "--debug" in arguments, "--json" in arguments
     try:
         with noted():
-            cli.main(args=arguments, prog_name="obfnet", standalone_mode=False)
+            # A command that ends with a code of its own, as `audit --fail-over` does, hands it back.
+            code = cli.main(args=arguments, prog_name="obfnet", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as exc:
         click.echo(exc.format_message(), err=True)
         sys.exit(exc.exit_code)
@@ -124,6 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             debug=debug,
             as_json=as_json,
         )
+    if isinstance(code, int) and code:
+        sys.exit(code)
 
 
 def _fail(message: str, code: int, *, debug: bool, as_json: bool) -> None:

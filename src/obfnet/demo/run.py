@@ -93,7 +93,7 @@ def run_demo(
         with clock.timed("data"):
             dataset, fallback = _load(settings, data_dir, progress, skip_bad=skip_bad)
             dataset = replace(dataset, test=_thinned(dataset.test, settings.scored))
-            settings = settings.for_samples(len(dataset.train.labels))
+            settings = settings.for_samples(len(dataset.train.labels), dataset.spec.input.values)
         with clock.timed("train_inference"):
             inference = _inference_network(dataset, settings, inference_path, out / "inference", progress)
         with clock.timed("train_pool"):

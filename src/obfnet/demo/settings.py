@@ -14,6 +14,8 @@ FULL: Final = "full"
 QUICK: Final = "quick"
 # Epochs are chosen for MNIST's training split.
 _CHOSEN_FOR: Final = 55_000
+# Of a photograph of 32x32 in colour.
+_LARGE_VALUES: Final = 3_072
 _DIGITS: Final = ("mnist", "digits")
 
 
@@ -61,13 +63,15 @@ class DemoSettings:
                 "at least one request and one network", f"{self.requests}, {self.count}", "raise them"
             )
 
-    def for_samples(self, count: int) -> Self:
+    def for_samples(self, count: int, values: int) -> Self:
         """The same settings with as many steps on a smaller training split: it is gone through more often.
 
         Args:
             count: Training samples, ≥ 1.
+            values: Of one sample; a decoder of large ones sees fewer of them, since each costs so much more.
         """
         times = max(1.0, _CHOSEN_FOR / count)
+        attack_share = min(1.0, _LARGE_VALUES / values)
 
         def longer(schedule: Schedule) -> Schedule:
             return replace(schedule, epochs=schedule.epochs * times)
@@ -77,7 +81,7 @@ class DemoSettings:
             inference=self.inference and longer(self.inference),
             obfuscation=self.obfuscation and longer(self.obfuscation),
             device_only=self.device_only and longer(self.device_only),
-            attack_epochs=self.attack_epochs * times,
+            attack_epochs=self.attack_epochs * times * attack_share,
         )
 
     @classmethod

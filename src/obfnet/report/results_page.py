@@ -41,8 +41,10 @@ def results_page(results: Path) -> str:
     for title, name, rows in (
         ("The main job", "demo", _demo_rows),
         ("Spoken digits", "demo-fsd", _demo_rows),
-        ("Sign language", "demo-asl", _demo_rows),
+        ("Sign language, other scenes", "demo-asl", _demo_rows),
+        ("Sign language, random split (near-duplicates on both sides)", "demo-asl-random", _demo_rows),
         ("CIFAR-10", "demo-cifar10", _demo_rows),
+        ("What leaks: audits of published obfuscation", "privacy", _privacy_rows),
         ("Training a pool of 16", "training", _training_rows),
         ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
         ("Serving, and one obfuscation on the device", "serving", _serving_rows),
@@ -149,6 +151,49 @@ def _demo_rows(figures: dict[str, Any]) -> Rows:
         ("O: parameters, MACs", f"{network['parameters']:,}, {network['macs']:,}"),
         ("whole demo on this machine", f"{figures['seconds']['total']:.0f} s"),
     ]
+
+
+def _privacy_rows(figures: dict[str, Any]) -> Rows:
+    rows = []
+    for row in figures["rows"]:
+        headline, accuracy, name = row["headline"], row["accuracy"], f"`{row['row']}`"
+        attack = f"{headline['attack']}, {headline['threat_level']}"
+        low, high = headline["normalised_leakage_interval"]
+        rows += [
+            (
+                f"{name}: accuracy, raw and obfuscated",
+                f"{accuracy['raw']:.2%}, {accuracy['obfuscated']:.2%}",
+            ),
+            (
+                f"{name}: normalised leakage ({attack}), 95 % interval",
+                f"{headline['normalised_leakage']:.3f} ({low:.3f} to {high:.3f})",
+            ),
+            (
+                f"{name}: 95th percentile of samples; share over half",
+                f"{headline['normalised_leakage_p95']:.2f}; {headline['share_over_half']:.1%}",
+            ),
+        ]
+        if headline["ssim"] is not None:
+            best = max(
+                (one for one in row["attacks"] if one["counted"]),
+                key=lambda one: one["figures"]["ssim"]["mean"],
+            )
+            rows.append(
+                (
+                    f"{name}: best SSIM ({best['name']}, {best['threat_level']}); its floor, its raw",
+                    f"{best['figures']['ssim']['mean']:.3f}; {best['floor']['ssim']:.3f}, "
+                    f"{best['raw']['ssim']:.3f}",
+                )
+            )
+        rows.append(
+            (
+                f"{name}: attacks counted, run",
+                f"{sum(one['counted'] for one in row['attacks'])}, {len(row['attacks'])}",
+            )
+        )
+        if row["attribute"] is not None:
+            rows += [(f"{name}: {what}", value) for what, value in _attribute_rows(row)]
+    return rows
 
 
 def _attribute_rows(figures: dict[str, Any]) -> Rows:

@@ -186,8 +186,7 @@ def train_obfuscation(
         accuracy(nn.Sequential(network, inference.network), dataset.validation) for network in networks
     ]
     bundles = [
-        _bundle(network, number, protection, inference, plan, key)
-        for number, network in enumerate(networks)
+        _bundle(network, number, protection, inference, plan, key) for number, network in enumerate(networks)
     ]
     write_pool(out, bundles, key)
     card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(plan)}
@@ -211,9 +210,7 @@ def _fresh_networks(protection: Protection, plan: PoolPlan, spec: InputSpec) -> 
     for number in range(plan.count):
         torch.manual_seed(plan.seed * 10_007 + number + 1)
         channels, height, width = spec.shape
-        networks.append(
-            protection.build((channels, height, width), plan.architecture, plan.hidden)
-        )
+        networks.append(protection.build((channels, height, width), plan.architecture, plan.hidden))
     torch.manual_seed(plan.seed)
     return networks
 

@@ -11,7 +11,7 @@ SCHEDULES = ("inference", "obfuscation", "device_only")
 @pytest.mark.parametrize("make", [DemoSettings.full, lambda: DemoSettings.full().quick()])
 def test_a_smaller_training_split_gets_as_many_steps(make):
     settings = make()
-    small = settings.for_samples(1257)
+    small = settings.for_samples(1257, 784)
     for name in SCHEDULES:
         wanted, got = getattr(settings, name).steps(55_000), getattr(small, name).steps(1257)
         assert abs(got - wanted) <= 1
@@ -20,7 +20,7 @@ def test_a_smaller_training_split_gets_as_many_steps(make):
 
 @pytest.mark.parametrize("count", [55_000, 60_000])
 def test_mnist_and_larger_are_trained_as_set(count):
-    assert DemoSettings.full().for_samples(count) == DemoSettings.full()
+    assert DemoSettings.full().for_samples(count, 784) == DemoSettings.full()
 
 
 def test_quick_trains_less_everywhere():

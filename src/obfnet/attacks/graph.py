@@ -1,0 +1,155 @@
+"""Runs an ONNX graph in torch, so that an attacker can follow its gradient back to the input.
+
+A bundle holds an obfuscation network as ONNX and nothing else; whoever attacks it has that. Everything that
+depends on the input is kept as float32, whatever its type in the graph; where an operator has no gradient the
+backward pass goes straight through. Operators themselves are `graph_operators`'s.
+"""
+
+from typing import Any, Final, final
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from obfnet.attacks.graph_node import REMEDY, Node
+from obfnet.attacks.graph_operators import OPERATORS, REARRANGING, TAKES_CHOICES, Value
+from obfnet.attacks.straight_through import Choice
+from obfnet.core.errors import AttackError
+
+_TYPES: Final = onnx.TensorProto
+_WIRE: Final = {_TYPES.FLOAT: "float32", _TYPES.UINT8: "uint8"}
+
+
+@final
+class OnnxGraph(nn.Module):
+    """An ONNX graph as a torch module; its weights are constants.
+
+    Args:
+        data: The ONNX file's bytes: one input, one output, weights inside, no control flow.
+
+    Raises:
+        AttackError: the bytes are no such graph, or an operator or one of its settings is not known here;
+            the message names the operator and the node.
+
+    Source: Athalye, Carlini and Wagner 2018, *Obfuscated gradients give a false sense of security*,
+        section 4.1, for the backward pass of operators that have no gradient.
+    """
+
+    input_dtype: str
+    """`float32`, or `uint8`: then samples in 0 ... 255 are expected, as float32."""
+
+    output_dtype: str
+    """The same of what comes out."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        try:
+            model = onnx.shape_inference.infer_shapes(onnx.load_from_string(data))
+        except Exception as exc:
+            raise AttackError("a graph in ONNX format", type(exc).__name__, "export it again") from exc
+        graph = model.graph
+        given = [value for value in graph.input if value.name not in {x.name for x in graph.initializer}]
+        if len(given) != 1 or len(graph.output) != 1:
+            raise AttackError(
+                "a graph of one input and one output",
+                f"{len(given)} and {len(graph.output)}",
+                "export the obfuscation network alone",
+            )
+        self._input, self._output = given[0].name, graph.output[0].name
+        self.input_dtype, self.output_dtype = _wire(given[0]), _wire(graph.output[0])
+        self._weights: dict[str, str] = {}
+        for number, tensor in enumerate(graph.initializer):
+            self._weights[tensor.name] = f"weight_{number}"
+            self.register_buffer(f"weight_{number}", constant(tensor))
+        types = {
+            value.name: value.type.tensor_type.elem_type
+            for value in (*graph.value_info, *graph.input, *graph.output)
+        }
+        self._nodes = [_node(node, types) for node in graph.node]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """What the graph makes of the samples.
+
+        Args:
+            samples: `(N, ...)` float32 in the unit of the graph's input.
+
+        Returns:
+            `(N, ...)` float32 in the unit of its output.
+
+        Raises:
+            AttackError: an operator fails on samples of this shape; the message names it and its node.
+        """
+        values: dict[str, Value] = {"": None, self._input: samples}
+        values.update({name: getattr(self, buffer) for name, buffer in self._weights.items()})
+        for node in self._nodes:
+            inputs = [values[name] for name in node.inputs]
+            try:
+                results = _run(node, inputs)
+            except AttackError:
+                raise
+            except Exception as exc:
+                raise AttackError(
+                    f"samples that operator {node.operator} works on (node {node.name!r})",
+                    f"{type(exc).__name__} on {tuple(samples.shape)}",
+                    "give samples of the graph's own shape",
+                ) from exc
+            values.update(zip(node.outputs, results, strict=False))
+        result = values[self._output]
+        output = result.index if isinstance(result, Choice) else torch.as_tensor(result)
+        return output if output.is_floating_point() else output.float()
+
+
+def constant(tensor: Any) -> Tensor:
+    """A tensor of the file: numbers with a fraction as float32, truth values as 0 and 1, others as int64."""
+    array = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    return array.float() if array.is_floating_point() or array.dtype == torch.bool else array.long()
+
+
+def _node(node: Any, types: dict[str, int]) -> Node:
+    name = node.name or (node.output[0] if node.output else "")
+    if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+        operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        raise AttackError(
+            "operators that are known to this attack",
+            f"{operator} (node {name!r})",
+            REMEDY,
+        )
+    settings: dict[str, Any] = {}
+    for attribute in node.attribute:
+        value = onnx.helper.get_attribute_value(attribute)
+        if isinstance(value, onnx.TensorProto):
+            value = constant(value)
+        settings[attribute.name] = value.decode() if isinstance(value, bytes) else value
+    return Node(
+        operator=node.op_type,
+        name=name,
+        inputs=tuple(node.input),
+        outputs=tuple(node.output),
+        settings=settings,
+        kind=types.get(node.output[0], _TYPES.FLOAT),
+    )
+
+
+def _run(node: Node, inputs: list[Value]) -> tuple[Value, ...]:
+    function = OPERATORS[node.operator]
+    first = inputs[0] if inputs else None
+    if node.operator in TAKES_CHOICES:
+        result = function(node, *inputs)
+    else:
+        plain = [value.index if isinstance(value, Choice) else value for value in inputs]
+        result = function(node, *plain)
+        if isinstance(first, Choice) and node.operator in REARRANGING:
+            result = first.rearranged(result)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _wire(value: Any) -> str:
+    kind = value.type.tensor_type.elem_type
+    if kind not in _WIRE:
+        raise AttackError(
+            f"a graph of {' or '.join(_WIRE.values())} samples",
+            _TYPES.DataType.Name(kind).lower(),
+            "convert samples at the graph's ends",
+        )
+    return _WIRE[kind]

@@ -1,0 +1,101 @@
+"""An obfuscation network whose ONNX file an attacker holds, as attacks want it: exact, and with gradients.
+
+The exact answers are ONNX Runtime's, the very engine of a device; the gradients are `graph`'s. Reading and
+trusting a bundle is somebody else's.
+"""
+
+from typing import Any, Final, final
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from obfnet.attacks.graph import OnnxGraph
+from obfnet.attacks.knowledge import Samples
+from obfnet.attacks.straight_through import straight_through
+from obfnet.core.errors import AttackError
+from obfnet.core.spec import as_unit
+
+_AT_ONCE: Final = 256
+_LEVELS: Final = 255.0
+
+
+@final
+class KnownNetwork:
+    """An obfuscation network from its ONNX file; an `Obfuscator`.
+
+    Whatever the graph takes and gives, float32 in [0, 1] or uint8, samples in and out are float32 in [0, 1].
+
+    Args:
+        data: The file's bytes, `(N, ...)` in and `(N, ...)` out.
+
+    Raises:
+        AttackError: ONNX Runtime does not load them.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                data, options, providers=["CPUExecutionProvider"]
+            )
+            given = self._session.get_inputs()[0]
+        except Exception as exc:
+            raise AttackError(
+                "a graph that ONNX Runtime loads", type(exc).__name__, "export it again"
+            ) from exc
+        self._name, self._integer = given.name, given.type == "tensor(uint8)"
+
+    def obfuscate(self, raw: Samples) -> Samples:
+        """What the backend would receive.
+
+        Args:
+            raw: `(N, *raw_shape)` float32 in [0, 1]; for a graph of uint8 the nearest level is taken.
+
+        Returns:
+            `(N, *shape)` float32 in [0, 1].
+
+        Raises:
+            AttackError: the graph does not run on samples of this shape.
+        """
+        given = np.rint(raw * _LEVELS).astype(np.uint8) if self._integer else as_unit(raw)
+        try:
+            # An empty batch is run too: it says what shape comes out.
+            parts = [
+                as_unit(self._session.run(None, {self._name: given[start : start + _AT_ONCE]})[0])
+                for start in range(0, max(1, len(given)), _AT_ONCE)
+            ]
+        except Exception as exc:
+            raise AttackError(
+                "samples that the graph runs on", f"{type(exc).__name__} on {raw.shape}", "give its own shape"
+            ) from exc
+        return np.concatenate(parts)
+
+    def differentiable(self) -> nn.Module:
+        """The same function as a torch module with gradients, `(N, ...)` float32 in [0, 1] to the same.
+
+        Raises:
+            AttackError: an operator of the graph is not known; the message names it.
+
+        Source: Athalye, Carlini and Wagner 2018, *Obfuscated gradients give a false sense of security*,
+            section 4.1: rounding, signs and choices go straight through backward.
+        """
+        return _OnUnit(OnnxGraph(self._data))
+
+
+@final
+class _OnUnit(nn.Module):
+    def __init__(self, graph: OnnxGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, raw: Tensor) -> Tensor:
+        if self.graph.input_dtype == "uint8":
+            levels = raw * _LEVELS
+            raw = straight_through(torch.round(levels), levels)
+        result: Tensor = self.graph(raw)
+        return result / _LEVELS if self.graph.output_dtype == "uint8" else result
