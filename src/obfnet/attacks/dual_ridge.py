@@ -39,15 +39,16 @@ class Kernel:
 
     def __call__(self, a: Samples, b: Samples) -> Matrix:
         """`(N, D)` and `(M, D)` to `(N, M)` float64."""
-        inner = np.zeros((len(a), len(b)))
-        squares = np.zeros((len(a), len(b)))
+        inner: Matrix = np.zeros((len(a), len(b)))
+        squares: Matrix = np.zeros((len(a), len(b)))
         # In float64, or weak strengths would fit its rounding; a part of the values at a time, for memory.
         for start in range(0, a.shape[1], _AT_ONCE):
             some, others = (side[:, start : start + _AT_ONCE].astype(np.float64) for side in (a, b))
             inner += some @ others.T
             squares += (some**2).sum(1)[:, None] + (others**2).sum(1)
         if self.width is None:
-            return inner / a.shape[1]
+            inner /= a.shape[1]
+            return inner
         distances = (squares - 2 * inner).clip(min=0)
         likeness: Matrix = np.exp(-distances / (2 * self.width**2))
         return likeness

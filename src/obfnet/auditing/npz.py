@@ -9,7 +9,6 @@ import math
 import os
 import shutil
 import tempfile
-import weakref
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from obfnet.core.errors import DataError, OutputError
 from obfnet.core.spec import Samples
 from obfnet.data.archive import Archive, ArchiveLimits
-from obfnet.data.rows import Indices, Rows
+from obfnet.data.rows import OpenFile, Rows, open_rows
 
 AGAIN: Final = "save the pairs again with numpy.savez"
 _SUFFIX: Final = ".npy"
@@ -104,7 +103,7 @@ class NpzFile:
                 names = archive.names
         except DataError as exc:
             raise DataError(exc.expected, exc.got, AGAIN) from exc
-        self._file = _OpenFile(path)
+        self._file = OpenFile(path)
         with zipfile.ZipFile(path) as directory:
             infos = {info.filename: info for info in directory.infolist() if info.filename in names}
         # 2. Not more bytes when unfolded than a disk may be asked for.
@@ -157,7 +156,11 @@ class NpzFile:
         if not shape or math.prod(shape[1:]) == 0:
             raise DataError(f"one row a sample in `{key}`", f"shape {shape}", AGAIN)
         check = None if checked else (zlib.crc32(head[:offset]), info.CRC)
-        return StoredRows(rows=_rows(place, shape, dtype, begin + offset), check=check, key=key)
+        return StoredRows(
+            rows=open_rows(place, shape, dtype, begin + offset, name="the pairs", remedy=AGAIN),
+            check=check,
+            key=key,
+        )
 
     def _refuse_other_kinds(self) -> None:
         try:
@@ -185,7 +188,7 @@ class NpzFile:
     def _stream(self, info: zipfile.ZipInfo, key: str) -> "_Member":
         return _Member(self.path, info, key)
 
-    def _unfolded(self, info: zipfile.ZipInfo, key: str, work: Path) -> "_OpenFile":
+    def _unfolded(self, info: zipfile.ZipInfo, key: str, work: Path) -> "OpenFile":
         needed = info.file_size + _SPARE_BYTES
         remedy = "free space, set TMPDIR, or save the pairs uncompressed, with numpy.savez"
         try:
@@ -199,23 +202,13 @@ class NpzFile:
                         done += len(chunk)
                         target.write(chunk)
                 target.flush()
-                opened = _OpenFile(target.fileno())
+                opened = OpenFile(target.fileno())
         except OSError as exc:
             got = exc.strerror or str(exc)
             raise OutputError(f"to unfold `{key}` into {work}", got, remedy) from exc
         if done != info.file_size:
             raise DataError(f"{info.file_size} bytes of `{key}`", f"{done}", AGAIN)
         return opened
-
-
-@final
-class _OpenFile:
-    """A file to read at positions; closed when nobody holds it any more."""
-
-    def __init__(self, source: Path | int) -> None:
-        self.handle = os.dup(source) if isinstance(source, int) else os.open(source, os.O_RDONLY)
-        self.size_bytes = os.fstat(self.handle).st_size
-        weakref.finalize(self, os.close, self.handle)
 
 
 @final
@@ -293,27 +286,3 @@ def _header(head: bytes, key: str, size_bytes: int) -> tuple[tuple[int, ...], np
     if file.tell() + math.prod(shape) * dtype.itemsize != size_bytes:
         raise DataError(f"as many values in `{key}` as its shape says", "another number", AGAIN)
     return shape, dtype, file.tell()
-
-
-def _rows(file: _OpenFile, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> Rows:
-    row_bytes = math.prod(shape[1:]) * dtype.itemsize
-
-    def read(index: Indices) -> Samples:
-        if len(index) and not (index.min() >= 0 and index.max() < shape[0]):
-            raise IndexError(f"row {index.min()} to {index.max()} of {shape[0]}")
-        out = np.empty((len(index), *shape[1:]), dtype)
-        view = out.reshape(-1).view(np.uint8).data
-        # Neighbours in the file are fetched at once.
-        ends = [*(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
-        begin = 0
-        for end in ends if len(index) else ():
-            part, place = view[begin * row_bytes : end * row_bytes], offset + int(index[begin]) * row_bytes
-            # The system gives at most 2 GiB a call.
-            while len(part) and (count := os.preadv(file.handle, [part], place)) > 0:
-                part, place = part[count:], place + count
-            if len(part):
-                raise DataError("all rows of the pairs", "a file that was cut short meanwhile", AGAIN)
-            begin = end
-        return out
-
-    return Rows(read, shape, dtype)

@@ -5,6 +5,7 @@ array where the samples are few. Files are read with positioned reads and never 
 of a process stays the same however many samples there are.
 """
 
+import math
 import os
 import weakref
 from collections.abc import Callable, Iterator
@@ -105,15 +106,44 @@ def file_rows(path: Path) -> Rows:
         DataError: no such file, another kind, or cut short.
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            shape, dtype, offset = _header(handle)
-        except BaseException:
-            os.close(handle)
-            raise
+        file = OpenFile(path)
+        shape, dtype, offset = _header(file.handle)
     except (OSError, ValueError, EOFError) as exc:
         raise DataError(f"rows in {path}", "no such file, or a broken one", "prepare the data again") from exc
-    row_bytes = int(np.prod(shape[1:])) * dtype.itemsize
+    return open_rows(file, shape, dtype, offset, name=str(path), remedy="prepare the data again")
+
+
+@final
+class OpenFile:
+    """A file to read at positions; closed when nobody holds it any more.
+
+    Args:
+        source: Its path, or a descriptor, which is duplicated.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+
+    def __init__(self, source: Path | int) -> None:
+        self.handle = os.dup(source) if isinstance(source, int) else os.open(source, os.O_RDONLY)
+        self.size_bytes = os.fstat(self.handle).st_size
+        weakref.finalize(self, os.close, self.handle)
+
+
+def open_rows(
+    file: OpenFile, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, *, name: str, remedy: str
+) -> Rows:
+    """Rows that lie one behind the other in an open file, read when they are asked for.
+
+    Args:
+        file: Kept open for as long as anybody holds the rows.
+        shape: `(N, ...)`.
+        dtype: Of the values; no objects.
+        offset: Where the first row begins, in bytes.
+        name: What to call the file where it turns out to be cut short.
+        remedy: What to do then.
+    """
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
 
     def read(index: Indices) -> Samples:
         if len(index) and not (index.min() >= 0 and index.max() < shape[0]):
@@ -124,15 +154,16 @@ def file_rows(path: Path) -> Rows:
         ends = [*(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
         begin = 0
         for end in ends if len(index) else ():
-            part = view[begin * row_bytes : end * row_bytes]
-            if os.preadv(handle, [part], offset + int(index[begin]) * row_bytes) != len(part):
-                raise DataError(f"all rows of {path}", "a file cut short", "prepare the data again")
+            part, place = view[begin * row_bytes : end * row_bytes], offset + int(index[begin]) * row_bytes
+            # The system gives at most 2 GiB a call.
+            while len(part) and (count := os.preadv(file.handle, [part], place)) > 0:
+                part, place = part[count:], place + count
+            if len(part):
+                raise DataError(f"all rows of {name}", "a file cut short", remedy)
             begin = end
         return out
 
-    rows = Rows(read, shape, dtype)
-    weakref.finalize(read, os.close, handle)
-    return rows
+    return Rows(read, shape, dtype)
 
 
 @final
