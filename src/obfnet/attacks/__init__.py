@@ -28,7 +28,7 @@ ATTACKS: Final = Registry[type[ReconstructionAttack]](
     {
         "class-mean": "obfnet.attacks.class_mean:ClassMean",
         "retrieval": "obfnet.attacks.retrieval:Retrieval",
-        "unpaired": "obfnet.attacks.unpaired:Unpaired",
+        "unpaired": "obfnet.attacks.unpaired:UnpairedMatching",
         "pool-decoder": "obfnet.attacks.pool_decoder:PoolDecoder",
         "ridge": "obfnet.attacks.ridge:Ridge",
         "pca-neighbour": "obfnet.attacks.pca_neighbour:PCANeighbour",

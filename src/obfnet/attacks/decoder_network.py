@@ -32,7 +32,7 @@ def decoder_network(received: Tensor, raw_shape: tuple[int, ...], hidden: int) -
         raw_shape: Shape of one raw sample.
         hidden: Width of the hidden layers.
     """
-    small = received[0].numel() <= _SMALL or received.shape[1:] != raw_shape
+    small = received[0].numel() <= _SMALL or received.shape[1:] != raw_shape or len(raw_shape) != 3
     return _Connected(received, raw_shape, hidden) if small else _Photographic(received, hidden)
 
 

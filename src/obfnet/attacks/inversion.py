@@ -6,7 +6,6 @@ likely; how much it is believed is chosen on pairs that were held out.
 """
 
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, Final, final
 
 import numpy as np
@@ -28,15 +27,17 @@ from obfnet.metrics.similarity import mse
 
 _STEPS: Final = 250
 _FEWEST_STEPS: Final = 5
+_LARGE: Final = 1_024
 _RATE: Final = 0.1
 _COMPONENTS: Final = 300
 _AT_ONCE: Final = 250
-_HELD: Final = 48
+_MOST_HELD, _FEWEST_HELD = 48, 16
+_HELD_VALUES: Final = 50_000
 _FEWEST: Final = 20
 _SUBSET: Final = 1_000
 # Shares of the received values' variance that the search may leave unexplained.
 _NOISES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_SMOOTHNESS: Final = (0.0, 0.05)
+_SMOOTHNESS: Final = 0.05
 _CONTRASTS: Final = (0.0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.24, 0.28, 0.32, 0.36, 0.4)
 _SMALLEST_SCALE: Final = 1e-12
 
@@ -63,7 +64,7 @@ class Inversion(ReconstructionAttack):
     prior's covariances come of some thousands of the attacker's samples, evenly spaced.
 
     Args:
-        effort: Share of the standard number of steps, 250.
+        effort: Share of the standard number of steps: 250, and fewer where a sample has over 1,024 values.
 
     Source: Fredrikson, Jha and Ristenpart 2015, *Model inversion attacks that exploit confidence
         information and basic countermeasures* (CCS); He, Zhang and Lee 2019, *Model inversion attacks
@@ -94,8 +95,9 @@ class Inversion(ReconstructionAttack):
         if len(knowledge.labels) < _FEWEST:
             raise AttackError(f"at least {_FEWEST} pairs", str(len(knowledge.labels)), "record more")
         raw_shape = tuple(knowledge.raw.shape[1:])
-        kept, held = own_parts(knowledge.labels, values=int(np.prod(raw_shape)), seed=seed)
-        held = held[evenly(len(held), _HELD)]
+        values = int(np.prod(raw_shape))
+        kept, held = own_parts(knowledge.labels, values=values, seed=seed)
+        held = held[evenly(len(held), min(_MOST_HELD, max(_FEWEST_HELD, _HELD_VALUES // values)))]
         raw, received = taken(knowledge.raw, kept), taken(knowledge.received, kept)
         labels = knowledge.labels[kept]
         start = Ridge(effort=self.effort).fit(
@@ -109,7 +111,8 @@ class Inversion(ReconstructionAttack):
             raw_shape=raw_shape,
             scale=max(float(some.var(axis=0).sum()), _SMALLEST_SCALE * some.shape[1]),
             roughness=_roughness(torch.from_numpy(as_unit(raw[evenly(len(kept), _SUBSET)]))),
-            steps=max(_FEWEST_STEPS, round(_STEPS * self.effort)),
+            # Large samples take fewer steps, or the search would cost as the square of their side.
+            steps=max(_FEWEST_STEPS, round(_STEPS * self.effort * min(1, (_LARGE / values) ** 0.5))),
         )
         belief = _chosen(
             search,
@@ -134,13 +137,15 @@ class Inversion(ReconstructionAttack):
 def _chosen(
     search: "_Search", received: Samples, labels: Labels, raw: Samples, progress: Progress
 ) -> _Belief:
-    smoothness = _SMOOTHNESS if search.roughness > 0 else _SMOOTHNESS[:1]
-    weights = list(product(_NOISES, smoothness))
-    progress.start("choose how far to believe the prior", len(weights))
+    weights = [(noise, 0.0) for noise in _NOISES]
+    progress.start("choose how far to believe the prior", len(weights) + 1)
     best, score = _Belief(noise=_NOISES[0], smoothness=0.0), -np.inf
     means = search.prior.means[search.prior.rows(labels)].numpy().reshape(raw.shape)
     unknown = max(float(mse(raw, means).mean()), 1e-12)
-    for done, (noise, weight) in enumerate(weights, 1):
+    for done in range(len(weights) + 1):
+        if done == len(weights) and search.roughness == 0:
+            break
+        noise, weight = weights[done] if done < len(weights) else (best.noise, _SMOOTHNESS)
         guess = search.run(received, labels, _Belief(noise=noise, smoothness=weight))
         # No more contrast than the guess has found out: a label's mean made steeper would pass for knowledge.
         known = max(0.0, 1 - float(mse(raw, guess).mean()) / unknown)
@@ -148,7 +153,7 @@ def _chosen(
             belief = _Belief(noise=noise, smoothness=weight, contrast=known * contrast)
             if (found := float(likeness(raw, belief.sharpened(guess)).mean())) > score:
                 best, score = belief, found
-        progress.advance(done, f"likeness {score:.4f}")
+        progress.advance(done + 1, f"likeness {score:.4f}")
     progress.finish(f"noise {best.noise:g}, smoothness {best.smoothness:g}, contrast {best.contrast:.2f}")
     return best
 

@@ -39,7 +39,7 @@ def test_on_large_raw_samples_it_beats_the_class_mean() -> None:
         assert guess.shape == asked.shape
         return guess
 
-    guess, floor = attacked(Decoder(epochs=80.0, hidden=4)), attacked(ClassMean())
+    guess, floor = attacked(Decoder(epochs=120.0, hidden=4)), attacked(ClassMean())
     assert ssim(asked, guess).mean() > ssim(asked, floor).mean() + 0.2
     assert mse(asked, guess).mean() < mse(asked, floor).mean()
 

@@ -1,6 +1,7 @@
 """The white-box search undoes what can be undone, steps and signs included, and finds nothing in nothing."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,13 @@ NETWORKS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@cache
+def network_of(name: str) -> KnownNetwork:
+    return KnownNetwork(NETWORKS[name]())
+
+
 def inverted(name: str, *, seed: int = 0, count: int | None = None, effort: float = EFFORT) -> Samples:
-    network = KnownNetwork(NETWORKS[name]())
+    network = network_of(name)
     raw, labels = RAW[:count], LABELS[:count]
     known = WhiteBox(received=network.obfuscate(raw), raw=raw, labels=labels, network=network)
     known.forbid_overlap(SCORED)
@@ -149,14 +155,14 @@ def test_pairs_alone_are_not_enough() -> None:
 
 
 def test_too_few_pairs_are_refused() -> None:
-    network = KnownNetwork(NETWORKS["identity"]())
+    network = network_of("identity")
     known = WhiteBox(received=RAW[:19], raw=RAW[:19], labels=LABELS[:19], network=network)
     with pytest.raises(AttackError, match="at least 20 pairs, got 19"):
         Inversion().fit(known, seed=0, progress=Silent())
 
 
 def test_another_networks_output_is_refused() -> None:
-    network = KnownNetwork(NETWORKS["signs of a projection"]())
+    network = network_of("signs of a projection")
     known = WhiteBox(received=RAW, raw=RAW, labels=LABELS, network=network)
     with pytest.raises(AttackError, match=r"the network's own shape \(128,\), got \(1, 16, 16\)"):
         Inversion(effort=EFFORT).fit(known, seed=0, progress=Silent())
