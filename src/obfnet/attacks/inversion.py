@@ -30,7 +30,8 @@ _FEWEST_STEPS: Final = 5
 _LARGE: Final = 1_024
 _RATE: Final = 0.1
 _COMPONENTS: Final = 300
-_AT_ONCE: Final = 250
+_FEWEST_AT_ONCE, _MOST_AT_ONCE = 16, 250
+_VALUES_AT_ONCE: Final = 1_000_000
 _MOST_HELD, _FEWEST_HELD = 48, 16
 _HELD_VALUES: Final = 50_000
 _FEWEST: Final = 20
@@ -122,12 +123,14 @@ class Inversion(ReconstructionAttack):
             progress,
         )
 
+        size = max(_FEWEST_AT_ONCE, min(_MOST_AT_ONCE, _VALUES_AT_ONCE // values))
+
         def reconstruct(samples: Samples, answered: Labels) -> Samples:
             parts = [
                 belief.sharpened(
-                    search.run(as_unit(samples[at : at + _AT_ONCE]), answered[at : at + _AT_ONCE], belief)
+                    search.run(as_unit(samples[at : at + size]), answered[at : at + size], belief)
                 )
-                for at in range(0, len(samples), _AT_ONCE)
+                for at in range(0, len(samples), size)
             ]
             return np.concatenate(parts) if parts else np.empty((0, *raw_shape), np.float32)
 
@@ -137,25 +140,33 @@ class Inversion(ReconstructionAttack):
 def _chosen(
     search: "_Search", received: Samples, labels: Labels, raw: Samples, progress: Progress
 ) -> _Belief:
-    weights = [(noise, 0.0) for noise in _NOISES]
-    progress.start("choose how far to believe the prior", len(weights) + 1)
-    best, score = _Belief(noise=_NOISES[0], smoothness=0.0), -np.inf
     means = search.prior.means[search.prior.rows(labels)].numpy().reshape(raw.shape)
     unknown = max(float(mse(raw, means).mean()), 1e-12)
-    for done in range(len(weights) + 1):
-        if done == len(weights) and search.roughness == 0:
-            break
-        noise, weight = weights[done] if done < len(weights) else (best.noise, _SMOOTHNESS)
-        guess = search.run(received, labels, _Belief(noise=noise, smoothness=weight))
-        # No more contrast than the guess has found out: a label's mean made steeper would pass for knowledge.
+    tried: list[tuple[float, _Belief]] = []
+
+    def attempt(noise: float, smoothness: float) -> None:
+        guess = search.run(received, labels, _Belief(noise=noise, smoothness=smoothness))
+        # No more contrast than was found out: a label's mean made steeper would pass for knowledge.
         known = max(0.0, 1 - float(mse(raw, guess).mean()) / unknown)
         for contrast in _CONTRASTS:
-            belief = _Belief(noise=noise, smoothness=weight, contrast=known * contrast)
-            if (found := float(likeness(raw, belief.sharpened(guess)).mean())) > score:
-                best, score = belief, found
-        progress.advance(done + 1, f"likeness {score:.4f}")
-    progress.finish(f"noise {best.noise:g}, smoothness {best.smoothness:g}, contrast {best.contrast:.2f}")
-    return best
+            belief = _Belief(noise=noise, smoothness=smoothness, contrast=known * contrast)
+            tried.append((float(likeness(raw, belief.sharpened(guess)).mean()), belief))
+
+    def best() -> tuple[float, _Belief]:
+        return max(tried, key=lambda one: one[0])
+
+    progress.start("choose how far to believe the prior", len(_NOISES) + 1)
+    for done, noise in enumerate(_NOISES, 1):
+        attempt(noise, 0.0)
+        progress.advance(done, f"likeness {best()[0]:.4f}")
+    if search.roughness > 0:
+        attempt(best()[1].noise, _SMOOTHNESS)
+    score, belief = best()
+    progress.finish(
+        f"noise {belief.noise:g}, smoothness {belief.smoothness:g}, contrast {belief.contrast:.2f}, "
+        f"likeness {score:.4f}"
+    )
+    return belief
 
 
 @final
