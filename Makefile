@@ -2,7 +2,7 @@
 PYTHON ?= python3
 STAMP := .venv/.set-up
 
-.PHONY: setup demo test check docs clean
+.PHONY: setup demo test check lint docs clean
 
 setup: $(STAMP)
 
@@ -18,12 +18,15 @@ demo: setup
 test: setup
 	.venv/bin/python -m pytest
 
-check: setup
+check: lint
+	.venv/bin/python -m pytest -q -m "not e2e and not real_data"
+
+# Everything of `check` that reads code and runs none.
+lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest -q -m "not e2e and not real_data"
 
 # Documents take their figures from the committed result files.
 docs: setup

@@ -31,12 +31,14 @@ class Row:
         looks: Whether it looks at what was received.
         by_label: Whether it falls back on the answered label, so that guesses on a constant may differ.
         seeded: Whether its seed always changes the guesses.
+        effort: Share of a standard training that is enough for these few small samples.
     """
 
     level: str
     looks: bool = True
     by_label: bool = False
     seeded: bool = True
+    effort: float = 0.1
 
 
 ROWS: dict[str, Row] = {
@@ -49,14 +51,13 @@ ROWS: dict[str, Row] = {
     "code-lookup": Row(level="T2", by_label=True, seeded=False),
     "decoder": Row(level="T2"),
     "residual-decoder": Row(level="T2"),
-    "large-decoder": Row(level="T2"),
+    "large-decoder": Row(level="T2", effort=0.04),
     "adversarial-decoder": Row(level="T2"),
     "inversion": Row(level="T2", by_label=True, seeded=False),
     "few-pairs": Row(level="T3", by_label=True, seeded=False),
     "averaging": Row(level="T3"),
 }
-# Of a standard training: enough for these few small samples, and as little as can be.
-EFFORT: Final = 0.1
+# Share of a standard training: as little as can be.
 LITTLE: Final = 0.01
 
 
@@ -97,13 +98,15 @@ def few(subject: AuditSubject) -> AuditSubject:
 
 
 def fit(
-    name: str, subject: AuditSubject, control: Any, *, seed: int = 0, effort: float = EFFORT
+    name: str, subject: AuditSubject, control: Any, *, seed: int = 0, effort: float | None = None
 ) -> tuple[Reconstruction, Samples]:
     where = as_control(subject, control)
     knowledge = knowledge_of(where, ROWS[name].level)
     assert type(knowledge) is KNOWLEDGE[ROWS[name].level]
     knowledge.forbid_overlap(where.scored.raw)
-    fitted = ATTACKS.get(name)(effort=effort).fit(knowledge, seed=seed, progress=Silent())
+    fitted = ATTACKS.get(name)(effort=effort or ROWS[name].effort).fit(
+        knowledge, seed=seed, progress=Silent()
+    )
     return fitted, where.scored.received[:]
 
 
