@@ -1,0 +1,91 @@
+"""The privacy benchmark: trains and audits a small case, goes on from what there is, and keeps other rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from obfnet.auditing.settings import AuditSettings
+from obfnet.bench.grid import Row
+from obfnet.bench.privacy import PUBLISHED, PrivacyBenchmark, bench_privacy, privacy_rows
+from obfnet.core.errors import OutputError, UnknownNameError
+from obfnet.core.progress import Silent
+
+ROW = Row(case="digits", inference="mlp", obfuscation="mlp", hidden=16, seeds=(0,), share=0.5)
+
+
+class Heard(Silent):
+    """Keeps the lines that were said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def measured(folder: Path, progress: Silent | None = None, **settings: Any) -> dict[str, Any]:
+    audit = AuditSettings(budget="quick", attacks=("ridge", "pca-neighbour"), metrics=("mse",), **settings)
+    return bench_privacy(
+        PrivacyBenchmark(rows=(ROW,), audit=audit, place="cpu"),
+        work=folder / "work",
+        out=folder / "privacy.json",
+        data_dir=None,
+        progress=progress or Silent(),
+        command="obfnet bench privacy",
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("privacy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("obfnet.bench.privacy.PUBLISHED", (*PUBLISHED, ROW))
+        measured(folder)
+    return folder
+
+
+def test_every_case_of_the_paper_is_in_it() -> None:
+    assert [row.case for row in PUBLISHED] == ["mnist", "fsd", "asl", "cifar10"]
+    assert [row.case for row in privacy_rows("cifar10, mnist")] == ["mnist", "cifar10"]
+    with pytest.raises(UnknownNameError, match="known: mnist, fsd, asl, cifar10"):
+        privacy_rows("mnist,moon")
+
+
+def test_a_row_has_accuracy_beside_what_leaks(finished: Path) -> None:
+    (row,) = json.loads((finished / "privacy.json").read_text())["rows"]
+    assert (row["row"], row["protection"], row["budget_bits"]) == (ROW.name, "published", None)
+    # Trained for a moment: better than chance is enough here.
+    assert 0.15 < row["accuracy"]["obfuscated"] <= 1
+    assert 0.7 < row["accuracy"]["raw"] <= 1
+    low, high = row["headline"]["normalised_leakage_interval"]
+    assert low <= row["headline"]["normalised_leakage"] <= high
+    assert {attack["name"] for attack in row["attacks"]} == {"ridge", "pca-neighbour"}
+    assert all(attack["controls"]["identity"]["passed"] for attack in row["attacks"] if attack["counted"])
+    # The backend was asked: its answers, right or wrong, are what an attacker sees.
+    assert row["subject"]["warnings"] == []
+
+
+def test_what_was_trained_and_attacked_is_taken_as_it_is(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("obfnet.bench.privacy.PUBLISHED", (*PUBLISHED, ROW))
+    before = json.loads((finished / "privacy.json").read_text())
+    heard = Heard()
+    again = measured(finished, heard)
+    assert again["rows"][0]["headline"] == before["rows"][0]["headline"]
+    assert sum("attacked before" in line for line in heard.lines) >= 8
+    assert sum("reused" in line for line in heard.lines) == 2
+
+
+def test_results_of_another_budget_or_kind_are_not_mixed(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "privacy.json").write_text(
+        (finished / "privacy.json").read_text().replace("quick", "thorough", 1)
+    )
+    with pytest.raises(OutputError, match="one of budget"):
+        measured(tmp_path, seed=1)
+    (tmp_path / "privacy.json").write_text("[]")
+    with pytest.raises(OutputError, match="another file"):
+        measured(tmp_path)
+    assert not (tmp_path / "work").exists()
