@@ -149,8 +149,9 @@ def run_audit(
 
         def save(audit: Audit) -> None:
             page = render_audit(audit.document, pictures_of(subject, audit, dataset))
-            write_json(out / "audit.json", audit.document)
+            # The page first: where there is a document there is its page.
             write_atomic(out / "report.html", page)
+            write_json(out / "audit.json", audit.document)
 
         audit = audit_subject(subject, settings, folder=work, progress=progress, about=about, save=save)
     return audit.document
@@ -179,8 +180,8 @@ def _model_side(
         progress=progress,
     )
     page = render_audit(document, None)
-    write_json(out / "audit.json", document)
     write_atomic(out / "report.html", page)
+    write_json(out / "audit.json", document)
     return document
 
 
