@@ -130,7 +130,7 @@ def audit_subject(
         )
     extras["learning_curve"] = _learning_curve(subject, scoring, settings, best, folder, progress)
     extras["attribute"] = measure_attribute(subject, best, budget, seed=settings.seed, progress=progress)
-    extras |= measure_linking(subject, best, floor, budget, seed=settings.seed)
+    extras |= measure_linking(subject, best, floor, budget, seed=settings.seed, progress=progress)
     done = present(complete=True)
     save(done)
     return done

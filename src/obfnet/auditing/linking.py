@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from obfnet.attacks import ATTRIBUTE_ATTACKS, Recognition
 from obfnet.attacks.linkability import Pairs, auc, linkability, same_sample_pairs, same_value_pairs
 from obfnet.attacks.reidentification import RankK, rank_k
 from obfnet.auditing.bootstrap import Estimate, estimated, mean_estimate
@@ -18,15 +19,17 @@ from obfnet.auditing.settings import Budget
 from obfnet.auditing.subject import AuditSubject
 from obfnet.auditing.trial import Trial
 from obfnet.core.errors import AttackError
+from obfnet.core.progress import Progress
 from obfnet.core.spec import as_unit
 from obfnet.data.rows import AnyRows, mapped
 
 _PAIRS: Final = 1_000
+_RECOGNISER: Final = "linear-probe"
 _RESAMPLES: Final = 500
 
 
 def measure_linking(
-    subject: AuditSubject, best: Contest, floor: Trial, budget: Budget, *, seed: int
+    subject: AuditSubject, best: Contest, floor: Trial, budget: Budget, *, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """Re-identification and linkability of the scored requests.
 
@@ -36,6 +39,7 @@ def measure_linking(
         floor: The class mean's guesses.
         budget: Resamples.
         seed: Of pairs and intervals.
+        progress: Told of every step.
 
     Returns:
         `reidentification` (None where fewer samples than the smallest crowd are scored) and `linkability`.
@@ -44,7 +48,7 @@ def measure_linking(
     """
     return {
         "reidentification": _found_in_crowds(subject, best, floor, budget, seed),
-        "linkability": _linked(subject, seed),
+        "linkability": _linked(subject, budget, seed, progress),
     }
 
 
@@ -83,7 +87,7 @@ def _found_in_crowds(
     return rows or None
 
 
-def _linked(subject: AuditSubject, seed: int) -> dict[str, Any] | None:
+def _linked(subject: AuditSubject, budget: Budget, seed: int, progress: Progress) -> dict[str, Any] | None:
     scored = subject.scored
     same_sample = same_attribute = None
     if subject.repeats is not None:
@@ -93,7 +97,8 @@ def _linked(subject: AuditSubject, seed: int) -> dict[str, Any] | None:
         # An attribute of which no value occurs twice has no pairs.
         with suppress(AttackError):
             pairs = same_value_pairs(scored.attribute, count=_PAIRS, seed=seed)
-            same_attribute = _auc(subject, pairs, scored.received, scored.received, seed)
+            recognise = _recogniser(subject, budget, seed, progress)
+            same_attribute = _auc(subject, pairs, scored.received, scored.received, seed, recognise)
     if same_sample is None and same_attribute is None:
         return None
     return {
@@ -107,10 +112,27 @@ def _linked(subject: AuditSubject, seed: int) -> dict[str, Any] | None:
     }
 
 
-def _auc(subject: AuditSubject, pairs: Pairs, first: AnyRows, second: AnyRows, seed: int) -> Estimate:
-    found = linkability(subject.attacker.received, first, second, pairs)
-    scores = found.scores["similarity"]
-    value = found.auc("similarity")
+def _recogniser(subject: AuditSubject, budget: Budget, seed: int, progress: Progress) -> Recognition | None:
+    values = subject.attacker.attribute
+    if values is None:
+        return None
+    probe = ATTRIBUTE_ATTACKS.get(_RECOGNISER)(effort=budget.effort)
+    received = mapped(subject.attacker.received, as_unit)
+    return probe.fit(received, values, count=int(values.max()) + 1, seed=seed, progress=progress)
+
+
+def _auc(
+    subject: AuditSubject,
+    pairs: Pairs,
+    first: AnyRows,
+    second: AnyRows,
+    seed: int,
+    recognise: Recognition | None = None,
+) -> Estimate:
+    found = linkability(subject.attacker.received, first, second, pairs, recognise=recognise)
+    # Whoever can recognise the attribute links by it; where nobody can, similarity is left.
+    way = "similarity" if recognise is None else "recognition"
+    scores, value = found.scores[way], found.auc(way)
     # Requests that occur in many pairs make this a little too narrow; the pairs are drawn, so it is little.
     drawn = _redrawn(scores, pairs.same, seed)
     return estimated(value, drawn)
