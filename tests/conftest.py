@@ -8,6 +8,7 @@ import os
 # Several trainings share two cores here: a thread that waits must not keep the others from working.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook(["obfnet.nets", "obfnet.attacks.decoder_network"], "beartype.beartype")
+
+# Whoever starts the tests in the background hands down that Ctrl-C is ignored; the tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

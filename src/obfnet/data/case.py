@@ -33,8 +33,6 @@ class Recipe:
         optimiser: Of inference networks: `"adam"` or `"sgd"`.
         augmentation: Names of the changes that an inference network's training samples go through, in order.
         obfuscation_augmentation: The same for obfuscation networks; few samples are soon learnt by heart.
-        obfuscation_first: Changes in the first quarter of an obfuscation network's training instead, where
-            the others are so wide that a fresh one finds no first step through them; empty: the same ones.
     """
 
     inference_epochs: Mapping[str, float] = field(default_factory=lambda: {"": 4.0})
@@ -42,7 +40,6 @@ class Recipe:
     optimiser: str = "adam"
     augmentation: tuple[str, ...] = ()
     obfuscation_augmentation: tuple[str, ...] = ()
-    obfuscation_first: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -43,7 +43,6 @@ from obfnet.training.protections import PROTECTIONS, Protection
 from obfnet.training.recipes import obfuscation_schedule, precision_of
 
 _CARD = "training.json"
-_FIRST_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,6 @@ class PoolSettings:
             augmentation=dataset.spec.recipe.obfuscation_augmentation
             if self.augmentation is None
             else self.augmentation,
-            first_augmentation=dataset.spec.recipe.obfuscation_first if self.augmentation is None else (),
             seed=self.seed,
         )
 
@@ -109,7 +107,6 @@ class PoolPlan:
         count: Number of networks K.
         schedule: Length and learning rate.
         augmentation: Changes that training samples go through.
-        first_augmentation: Changes in the first quarter instead; empty: there is no such part.
         seed: From which each network's own seed is made.
     """
 
@@ -119,18 +116,7 @@ class PoolPlan:
     count: int
     schedule: Schedule
     augmentation: tuple[str, ...]
-    first_augmentation: tuple[str, ...]
     seed: int
-
-    def parts(self) -> tuple[tuple[Schedule, tuple[str, ...]], ...]:
-        """The training's parts, one after the other: each with its own cycle of rates and its changes."""
-        if not self.first_augmentation:
-            return ((self.schedule, self.augmentation),)
-        epochs = self.schedule.epochs
-        shares = ((_FIRST_SHARE, self.first_augmentation), (1 - _FIRST_SHARE, self.augmentation))
-        return tuple(
-            (dataclasses.replace(self.schedule, epochs=epochs * share), names) for share, names in shares
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,14 +173,10 @@ def train_obfuscation(
         return found
     protection = PROTECTIONS.get(plan.protection)()
     networks = _fresh_networks(protection, plan, inference.card.input)
-    # The last part's is the one that a plain training has.
-    checkpoints = [
-        Checkpoint(path=out / f".training{number or ''}.safetensors", fingerprint=name)
-        for number in reversed(range(len(plan.parts())))
-    ]
+    checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
     frozen = _state_hash(inference.network)
     _train_together(
-        networks, protection, dataset.train, inference, plan, checkpoints, progress, processor(place)
+        networks, protection, dataset.train, inference, plan, checkpoint, progress, processor(place)
     )
     if _state_hash(inference.network) != frozen:
         raise TrainingError(
@@ -209,8 +191,7 @@ def train_obfuscation(
     write_pool(out, bundles, key)
     card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(plan)}
     write_json(out / _CARD, card)
-    for checkpoint in checkpoints:
-        checkpoint.drop()
+    checkpoint.drop()
     return TrainedPool(folder=out, validation_accuracy=tuple(accuracies), reused=False)
 
 
@@ -240,7 +221,7 @@ def _train_together(
     train: Split,
     inference: InferenceNetwork,
     plan: PoolPlan,
-    checkpoints: Sequence[Checkpoint],
+    checkpoint: Checkpoint,
     progress: Progress,
     place: torch.device,
 ) -> None:
@@ -257,6 +238,13 @@ def _train_together(
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
+    budget = Budget(
+        schedule=plan.schedule,
+        seed=plan.seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        task=f"train pool of {plan.count} obfuscation networks",
+    )
     threads = torch.get_num_threads()
     # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
     alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
@@ -265,23 +253,15 @@ def _train_together(
     single_threaded = partial(torch.set_num_threads, 1)
     with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
-        def step(batch: Tensor, changes: tuple[str, ...]) -> float:
-            raw = augmented(unit_tensor(train.samples[batch.numpy()]), changes).to(place)
+        def step(batch: Tensor) -> float:
+            raw = augmented(unit_tensor(train.samples[batch.numpy()]), plan.augmentation).to(place)
             wanted = labels[batch].to(place)
             if alone:
                 return sum(descend(network, raw, wanted) for network in networks) / len(networks)
             return sum(cores.map(partial(descend, raw=raw, wanted=wanted), networks)) / len(networks)
 
         try:
-            for (schedule, changes), checkpoint in zip(plan.parts(), checkpoints, strict=True):
-                budget = Budget(
-                    schedule=schedule,
-                    seed=plan.seed,
-                    checkpoint=checkpoint,
-                    progress=progress,
-                    task=f"train pool of {plan.count} obfuscation networks",
-                )
-                run_schedule(networks, partial(step, changes=changes), samples=len(labels), budget=budget)
+            run_schedule(networks, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)
     networks.eval().cpu()

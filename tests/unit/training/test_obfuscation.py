@@ -320,58 +320,6 @@ def test_what_is_left_to_the_case_is_filled_in(digits: Dataset) -> None:
     assert dataclasses.replace(SETTINGS, augmentation=("shift",)).for_case(digits).augmentation == ("shift",)
 
 
-def with_first_part(digits: Dataset) -> Dataset:
-    recipe = dataclasses.replace(digits.spec.recipe, obfuscation_first=("shift",))
-    return dataclasses.replace(digits, spec=dataclasses.replace(digits.spec, recipe=recipe))
-
-
-def test_a_first_part_is_a_quarter_and_goes_through_its_own_changes(digits: Dataset) -> None:
-    plain, parted = (PoolSettings().for_case(case) for case in (digits, with_first_part(digits)))
-    assert [changes for _, changes in plain.parts()] == [plain.augmentation]
-    (first, changed), (rest, others) = parted.parts()
-    assert (changed, others) == (("shift",), plain.augmentation)
-    assert first.epochs == pytest.approx(parted.schedule.epochs / 4)
-    assert first.epochs + rest.epochs == pytest.approx(parted.schedule.epochs)
-    # Whoever names the changes means all of the training.
-    chosen = dataclasses.replace(SETTINGS, augmentation=("shift",)).for_case(with_first_part(digits))
-    assert len(chosen.parts()) == 1
-
-
-class StopsInTask(Silent):
-    """Interrupts a run after the first step of its `number`-th task."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def start(self, task: str, total: int) -> None:
-        self.left -= 1
-
-    def advance(self, done: int, note: str = "") -> None:
-        if self.left == 0 and done >= 1:
-            raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("part", [1, 2])
-def test_a_pool_that_is_stopped_in_either_part_ends_as_an_undisturbed_one(
-    digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path, part: int
-) -> None:
-    def trained(folder: str, progress: Silent) -> dict[str, bytes]:
-        made = train_obfuscation(
-            with_first_part(digits),
-            inference,
-            out=tmp_path / folder,
-            key=key,
-            settings=SHORT,
-            progress=progress,
-        )
-        return files(made.folder)
-
-    with pytest.raises(KeyboardInterrupt):
-        trained("stopped", StopsInTask(part))
-    assert trained("stopped", Silent()) == trained("whole", Silent())
-    assert not list((tmp_path / "stopped").glob(".training*"))
-
-
 def test_augmented_samples_teach_otherwise_and_the_same_by_seed(
     digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path
 ) -> None:
