@@ -17,7 +17,6 @@ Augmentation = Callable[[Tensor], Tensor]
 """`(N, C, H, W)` float32 in [0, 1] to the same."""
 
 _CROP_SHARE: Final = 1 / 16
-_WIDE_CROP_SHARE: Final = 1 / 8
 _ERASE_SHARE: Final = 0.3
 _SHIFT_FRAMES: Final = 4
 _MASKED: Final = 0.15
@@ -34,7 +33,7 @@ AUGMENTATIONS: Final = Registry[Augmentation](
     "augmentation",
     {
         name: f"obfnet.training.augmentation:{name}"
-        for name in ("flip", "crop", "wide_crop", "affine", "colour", "erase", "shift", "mask")
+        for name in ("flip", "crop", "affine", "colour", "erase", "shift", "mask")
     },
     extra="train",
 )
@@ -63,12 +62,15 @@ def flip(samples: Tensor) -> Tensor:
 
 def crop(samples: Tensor) -> Tensor:
     """Samples moved by up to a sixteenth of their size; what comes in is a reflection."""
-    return _moved(samples, _CROP_SHARE)
-
-
-def wide_crop(samples: Tensor) -> Tensor:
-    """Samples moved by up to an eighth of their size; what comes in is a reflection."""
-    return _moved(samples, _WIDE_CROP_SHARE)
+    height, width = samples.shape[2:]
+    # A single row or column has no reflection.
+    margin = min(max(1, round(min(height, width) * _CROP_SHARE)), height - 1, width - 1)
+    padded = functional.pad(samples, (margin,) * 4, mode="reflect")
+    rows = torch.randint(2 * margin + 1, (len(samples), 1)) + torch.arange(height)
+    columns = torch.randint(2 * margin + 1, (len(samples), 1)) + torch.arange(width)
+    each = torch.arange(len(samples))[:, None, None]
+    # Indexed as (N, H, W, C), a layout that convolutions here like.
+    return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def affine(samples: Tensor) -> Tensor:
@@ -126,18 +128,6 @@ def mask(samples: Tensor) -> Tensor:
     frames = _band(len(samples), samples.shape[3], _MASKED)[:, None, None, :]
     rows = _band(len(samples), samples.shape[2], _MASKED)[:, None, :, None]
     return torch.where(frames | rows, samples.mean(3, keepdim=True), samples)
-
-
-def _moved(samples: Tensor, share: float) -> Tensor:
-    height, width = samples.shape[2:]
-    # A single row or column has no reflection.
-    margin = min(max(1, round(min(height, width) * share)), height - 1, width - 1)
-    padded = functional.pad(samples, (margin,) * 4, mode="reflect")
-    rows = torch.randint(2 * margin + 1, (len(samples), 1)) + torch.arange(height)
-    columns = torch.randint(2 * margin + 1, (len(samples), 1)) + torch.arange(width)
-    each = torch.arange(len(samples))[:, None, None]
-    # Indexed as (N, H, W, C), a layout that convolutions here like.
-    return padded.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def _uniform(count: int, largest: float) -> Tensor:

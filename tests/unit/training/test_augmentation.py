@@ -12,7 +12,7 @@ from obfnet.core.errors import UnknownNameError
 from obfnet.data.cases import CASES
 from obfnet.training.augmentation import AUGMENTATIONS, augmented
 
-NAMES = ("flip", "crop", "wide_crop", "affine", "colour", "erase", "shift", "mask")
+NAMES = ("flip", "crop", "affine", "colour", "erase", "shift", "mask")
 SHAPES = [(3, 32, 32), (1, 20, 45), (3, 17, 40), (1, 2, 2), (3, 1, 1), (1, 1, 9)]
 
 
