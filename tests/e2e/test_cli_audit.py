@@ -105,6 +105,11 @@ def test_ctrl_c_leaves_a_valid_partial_report(inverted, tmp_path):
         (("some",), 2, "--case for a pool or a bundle, got none"),
         (("some.npz", "--side", "model"), 2, "a pool or a bundle for --side model, got recorded pairs"),
         (("some", "--case", "digits", "--side", "model"), 2, "--inference for --side model, got none"),
+        (
+            ("some", "--case", "digits", "--side", "model", "--fail-over", "0.2"),
+            2,
+            "--fail-over with --side data",
+        ),
         (("missing.npz", "--attacks", "magic"), 2, "a known attack, got 'magic'; known: class-mean"),
         (("missing.npz", "--metrics", "taste"), 2, "a known metric, got 'taste'"),
         (("missing.npz", "--budget", "huge"), 2, "'huge' is not one of"),

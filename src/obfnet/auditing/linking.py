@@ -102,7 +102,8 @@ def _linked(subject: AuditSubject, budget: Budget, seed: int, progress: Progress
     if same_sample is None and same_attribute is None:
         return None
     return {
-        "threat_level": "T3",
+        # Sending a sample again is seen at T3 only; a recogniser is trained at T2.
+        "threat_level": "T2" if same_sample is None else "T3",
         "same_sample_auc": None if same_sample is None else same_sample.value,
         "same_sample_interval": None if same_sample is None else [same_sample.low, same_sample.high],
         "same_attribute_auc": None if same_attribute is None else same_attribute.value,

@@ -31,6 +31,7 @@ def audit_model(
     *,
     about: Mapping[str, Any],
     name: str,
+    budget_bits: float | None,
     file: Path,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -43,6 +44,7 @@ def audit_model(
         settings: Effort and seed.
         about: `command`, `source`, `case`, `split`.
         name: Of the pool or bundle.
+        budget_bits: Its ceiling on what a request can leak, in bits; None where there is none.
         file: `audit.json`; of a former audit of the same name the data side is kept.
         progress: Told of every step.
 
@@ -71,7 +73,9 @@ def audit_model(
     former = former_document(file, name)
     if former is not None:
         return {**former, "model_confidentiality": measured}
-    return model_document(settings, about, name=name, kind=dataset.spec.kind, measured=measured)
+    return model_document(
+        settings, about, name=name, kind=dataset.spec.kind, budget_bits=budget_bits, measured=measured
+    )
 
 
 def former_document(file: Path, name: str) -> dict[str, Any] | None:

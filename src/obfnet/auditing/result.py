@@ -43,40 +43,39 @@ def audit_document(
     what = {
         "name": subject.name,
         "kind": subject.kind,
-        "case": about.get("case"),
-        "split": about.get("split"),
-        "source": about["source"],
+        **_of_source(about),
         "samples": {"attacker": len(subject.attacker.labels), "scored": len(subject.scored.answered)},
         "duplicates_removed": subject.duplicates_removed,
         "warnings": list(subject.warnings),
     }
-    headline = _headline(best, main, threat_level)
-    headline["verdict"] = verdict(headline, what)
-    return {
-        "format_version": _VERSION,
-        "command": about["command"],
-        "seed": settings.seed,
-        "subject": what,
-        "budget": settings.budget,
-        "threat_level": threat_level,
-        "metric": main,
-        "complete": complete,
-        "headline": headline,
+    measured = {
         "attacks": [contest.row() for contest in contests],
         "learning_curve": extras.get("learning_curve", []),
-        "attribute": extras.get("attribute"),
-        "reidentification": extras.get("reidentification"),
-        "linkability": extras.get("linkability"),
-        "guarantee": guarantee(subject.budget_bits),
+        **{name: extras.get(name) for name in ("attribute", "reidentification", "linkability")},
         # Measured by another run, and kept.
         "model_confidentiality": about.get("model_confidentiality"),
-        "reproduce": list(about.get("reproduce", ())),
-        **provenance(),
     }
+    return _document(
+        settings,
+        about,
+        what,
+        _headline(best, main, threat_level),
+        measured,
+        metric=main,
+        threat_level=threat_level,
+        budget_bits=subject.budget_bits,
+        complete=complete,
+    )
 
 
 def model_document(
-    settings: AuditSettings, about: Mapping[str, Any], *, name: str, kind: str, measured: Mapping[str, Any]
+    settings: AuditSettings,
+    about: Mapping[str, Any],
+    *,
+    name: str,
+    kind: str,
+    budget_bits: float | None,
+    measured: Mapping[str, Any],
 ) -> dict[str, Any]:
     """An `audit.json` of the model side alone: no attack on samples was run, and no headline is given.
 
@@ -85,40 +84,34 @@ def model_document(
         about: `command`, `source`, `case`, `split`, `reproduce`.
         name: Of the pool or bundle.
         kind: Of its samples.
+        budget_bits: The bundle's ceiling, in bits; None where there is none.
         measured: The `model_confidentiality` part.
     """
     what = {
         "name": name,
         "kind": kind,
-        "case": about.get("case"),
-        "split": about.get("split"),
-        "source": about["source"],
+        **_of_source(about),
         "samples": {"attacker": 0, "scored": 0},
         "duplicates_removed": 0,
         "warnings": ["the data side was not audited: no attack on samples was run"],
     }
-    headline = _headline(None, "ssim", "T2")
-    headline["verdict"] = verdict(headline, what)
-    return {
-        "format_version": _VERSION,
-        "command": about["command"],
-        "seed": settings.seed,
-        "subject": what,
-        "budget": settings.budget,
-        "threat_level": "T2",
-        "metric": "ssim",
-        "complete": True,
-        "headline": headline,
+    found: dict[str, Any] = {
         "attacks": [],
         "learning_curve": [],
-        "attribute": None,
-        "reidentification": None,
-        "linkability": None,
-        "guarantee": guarantee(None),
+        **dict.fromkeys(("attribute", "reidentification", "linkability")),
         "model_confidentiality": measured,
-        "reproduce": list(about.get("reproduce", ())),
-        **provenance(),
     }
+    return _document(
+        settings,
+        about,
+        what,
+        _headline(None, "ssim", "T2"),
+        found,
+        metric="ssim",
+        threat_level="T2",
+        budget_bits=budget_bits,
+        complete=True,
+    )
 
 
 def guarantee(budget_bits: float | None) -> dict[str, Any]:
@@ -144,6 +137,39 @@ def guarantee(budget_bits: float | None) -> dict[str, Any]:
             "what the backend knew before the request",
             "several different samples of the same person",
         ],
+    }
+
+
+def _of_source(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {"case": about.get("case"), "split": about.get("split"), "source": about["source"]}
+
+
+def _document(
+    settings: AuditSettings,
+    about: Mapping[str, Any],
+    what: dict[str, Any],
+    headline: dict[str, Any],
+    measured: Mapping[str, Any],
+    *,
+    metric: str,
+    threat_level: str,
+    budget_bits: float | None,
+    complete: bool,
+) -> dict[str, Any]:
+    return {
+        "format_version": _VERSION,
+        "command": about["command"],
+        "seed": settings.seed,
+        "subject": what,
+        "budget": settings.budget,
+        "threat_level": threat_level,
+        "metric": metric,
+        "complete": complete,
+        "headline": {**headline, "verdict": verdict(headline, what)},
+        **measured,
+        "guarantee": guarantee(budget_bits),
+        "reproduce": list(about.get("reproduce", ())),
+        **provenance(),
     }
 
 

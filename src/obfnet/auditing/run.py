@@ -176,6 +176,7 @@ def _model_side(
         settings,
         about=_about(request, dataset, command),
         name=bundles[0].manifest.name,
+        budget_bits=bundles[0].manifest.budget_bits,
         file=out / "audit.json",
         progress=progress,
     )

@@ -2,14 +2,13 @@
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options, processor_option
+from obfnet.cli.options import comma_separated, common_options, processor_option, typed_command
 from obfnet.core.errors import MissingExtraError
 from obfnet.core.files import write_json
 
@@ -71,7 +70,7 @@ def training(
     benchmark = TrainingBenchmark(count=count, epochs=epochs, seed=seed)
     with claim_output(pool_path, kind="pool"):
         result = bench_training(
-            benchmark, dataset, network, folder=pool_path, progress=progress, command=_command()
+            benchmark, dataset, network, folder=pool_path, progress=progress, command=typed_command()
         )
     rows = [
         ("pool", f"{count} networks, {epochs:g} epochs"),
@@ -124,7 +123,7 @@ def serving(
         requests=requests,
         rounds=rounds,
         progress=progress,
-        command=_command(),
+        command=typed_command(),
         seed=seed,
     )
     rows = [("one obfuscation / bare runtime", _shown(result["obfuscation"]["ratio"]))]
@@ -152,7 +151,9 @@ def edge(
     """
     from obfnet.bench.edge import bench_edge
 
-    result = bench_edge(source, rounds=rounds, progress=terminal_progress(), command=_command(), seed=seed)
+    result = bench_edge(
+        source, rounds=rounds, progress=terminal_progress(), command=typed_command(), seed=seed
+    )
     rows = [
         ("packages of a plain install", f"{result['install_megabytes']} MB"),
         ("heavy packages in it", ", ".join(result["heavy_packages"]) or "none"),
@@ -233,7 +234,7 @@ def paper(
         out=out,
         data_dir=data_dir,
         progress=terminal_progress(),
-        command=_command(),
+        command=typed_command(),
     )
     pages = write_pages(out)
     rows = [(row["row"], _paper_row(row)) for row in result["rows"]]
@@ -291,11 +292,10 @@ def privacy(
     from obfnet.auditing.settings import AuditSettings
     from obfnet.bench.privacy import PrivacyBenchmark, bench_privacy, privacy_rows
 
-    named = tuple(name.strip() for name in attacks.split(",") if name.strip())
     result = bench_privacy(
         PrivacyBenchmark(
             rows=privacy_rows(cases),
-            audit=AuditSettings(budget=budget, attacks=named, seed=seed),
+            audit=AuditSettings(budget=budget, attacks=comma_separated(attacks), seed=seed),
             inference=inference,
             place=processor,
         ),
@@ -303,7 +303,7 @@ def privacy(
         out=out,
         data_dir=data_dir,
         progress=terminal_progress(),
-        command=_command(),
+        command=typed_command(),
     )
     rows = [(row["row"], row["headline"]["verdict"]) for row in result["rows"]]
     _show(result, rows, out, as_json=as_json)
@@ -317,10 +317,6 @@ def _paper_row(row: dict[str, Any]) -> str:
     normalised = leakage["normalised"]["mean"]
     leaked = "not to be had" if normalised is None else f"{normalised:.2f}"
     return f"{shown}; normalised leakage ({leakage['attack']}, {leakage['threat_level']}) {leaked}"
-
-
-def _command() -> str:
-    return " ".join(["obfnet", *sys.argv[1:]])
 
 
 def _shown(figure: dict[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options, skip_bad_option
+from obfnet.cli.options import common_options, skip_bad_option, typed_command
 from obfnet.core.errors import MissingExtraError
 from obfnet.data.cases import case_spec, split_rule
 
@@ -86,7 +85,7 @@ def demo(
         count=count,
         seed=seed,
     )
-    command = " ".join(["obfnet", *sys.argv[1:]])
+    command = typed_command()
     result = run_demo(
         settings.quick() if quick else settings,
         out=out,

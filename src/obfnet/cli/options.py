@@ -1,6 +1,7 @@
 """The options that every command takes, spelled once."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,6 +102,21 @@ def trust_option(function: F) -> F:
         metavar="KEY",
         help="Coordinator's public key to accept, text or file; without it the first key seen is pinned.",
     )(function)
+
+
+def typed_command() -> str:
+    """The command line as the user typed it, for result files."""
+    return " ".join(["obfnet", *sys.argv[1:]])
+
+
+def comma_separated(text: str) -> tuple[str, ...]:
+    """The names of an option that takes several with commas between; none of an empty text.
+
+    Example:
+        >>> comma_separated("ridge, decoder"), comma_separated("")
+        (('ridge', 'decoder'), ())
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def print_result(result: dict[str, Any], lines: list[str], *, as_json: bool, out: Path | None) -> None:
