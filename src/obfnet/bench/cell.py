@@ -34,7 +34,7 @@ from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.recipes import ClassifierRecipe, inference_recipe, obfuscation_schedule
 
 # Raised where a cell is measured otherwise, so that former cells are not taken for the same.
-_FORM: Final = 1
+_FORM: Final = 2
 _DEVICE_ONLY: Final = "device-only"
 
 
@@ -236,7 +236,7 @@ def measure_cell(cell: Cell, dataset: Dataset, inference: InferenceNetwork, at: 
         },
         "device_only": _cost(alone, dataset),
         "device_only_tenth": None if tenth is None else _cost(tenth, dataset),
-        "leakage": {**leakage, "normalised_p95": _normalised_p95(leakage)},
+        "leakage": leakage,
         "attribute": None if recognition is None else recognition.figures(),
         "latency": time_obfuscation(bundle, one),
         "request_bytes": {"request": len(body), **sample_bytes(dataset)},
@@ -281,14 +281,6 @@ def _cost(network: nn.Module, dataset: Dataset) -> dict[str, int]:
         "parameters": count_parameters(network),
         "macs": count_macs(network, dataset.spec.input.shape),
     }
-
-
-def _normalised_p95(leakage: dict[str, Any]) -> float | None:
-    # Scaling is linear, so that the percentile of the scaled scores is the scaled percentile.
-    if leakage["normalised"] is None:
-        return None
-    floor = leakage["floor_ssim"]
-    return float((leakage["ssim_p95"] - floor) / (leakage["raw_ssim"] - floor))
 
 
 def _folder_name(cell: Cell, *parts: str) -> str:

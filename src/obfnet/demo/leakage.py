@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from obfnet.attacks import ATTACKS, Reconstruction, WhiteBox
 from obfnet.attacks.attribute_probe import NAME, THREAT_LEVEL, KnownAttributes, probe_attribute
+from obfnet.auditing.normalised import FEWEST, normalised_leakage
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples, as_unit
@@ -55,12 +56,11 @@ class Leakage:
     def figures(self) -> dict[str, Any]:
         """The `leakage` part of a result file; means over the test samples, with the worst beside them.
 
-        `normalised` and `share_over_half` are None where the attack on raw samples does not beat the
-        floor: such an attacker is not able, and says nothing.
+        The normalised figures are the audit's (`auditing.normalised`), with the class mean for the floor.
+        They are None where the attack does not clearly beat the floor on raw samples, or where too few are
+        scored: such an attacker says nothing.
         """
-        floor = float(self.floor_ssim.mean())
-        gap = float(self.raw_ssim.mean()) - floor
-        normalised = (self.ssim - floor) / gap if gap > 0 else None
+        normalised = self._normalised()
         return {
             "attack": "decoder",
             "threat_level": "T2",
@@ -70,10 +70,25 @@ class Leakage:
             "ssim_worst": float(self.ssim.max()),
             "mse": float(self.mse.mean()),
             "raw_ssim": float(self.raw_ssim.mean()),
-            "floor_ssim": floor,
-            "normalised": None if normalised is None else float(normalised.mean()),
-            "share_over_half": None if normalised is None else float((normalised > 0.5).mean()),
+            "floor_ssim": float(self.floor_ssim.mean()),
+            **normalised,
             "samples": len(self.ssim),
+        }
+
+    def _normalised(self) -> dict[str, Any]:
+        nothing = dict.fromkeys(
+            ("normalised", "normalised_interval", "normalised_p95", "share_over_half"), None
+        )
+        if len(self.ssim) < FEWEST:
+            return nothing
+        found = normalised_leakage(self.ssim, self.floor_ssim, self.raw_ssim, seed=0)
+        if found.mean is None or found.p95 is None or found.share_over_half is None:
+            return nothing
+        return {
+            "normalised": found.mean.value,
+            "normalised_interval": [found.mean.low, found.mean.high],
+            "normalised_p95": found.p95.value,
+            "share_over_half": found.share_over_half.value,
         }
 
 

@@ -54,9 +54,9 @@ def judge(figures: dict[str, Any]) -> Verdict:
             grade="unknown",
             conclusion="This run cannot tell what is hidden",
             sentence=(
-                f"{answers}. The {attack} attack (threat level {level}) did no better on raw samples "
-                f"(SSIM\u00a0{ceiling}) than a guess from the label alone ({floor}): "
-                "it is too weak to judge by."
+                f"{answers}. On {leakage['samples']:,} raw samples the {attack} attack (threat level "
+                f"{level}) did not do clearly better (SSIM\u00a0{ceiling}) than a guess from the label alone "
+                f"({floor}): it is too weak to judge by, or they are too few."
             ),
             place=None,
         )

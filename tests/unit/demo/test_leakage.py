@@ -5,19 +5,20 @@ import json
 import numpy as np
 import pytest
 
+from obfnet.auditing.normalised import normalised_leakage
 from obfnet.demo.leakage import Leakage, as_unit
 
 
-def leakage(*, ssim, raw, floor):
-    picture = np.zeros((2, 1, 4, 4), np.float32)
+def leakage(*, ssim, raw, floor, times=20):
+    picture = np.zeros((2 * times, 1, 4, 4), np.float32)
     return Leakage(
         reconstructed=picture,
         reconstructed_raw=picture,
         floor=picture,
-        ssim=np.array(ssim),
-        raw_ssim=np.array([raw, raw]),
-        floor_ssim=np.array([floor, floor]),
-        mse=np.array([0.1, 0.2]),
+        ssim=np.repeat(ssim, times),
+        raw_ssim=np.repeat([raw, raw], times),
+        floor_ssim=np.repeat([floor, floor], times),
+        mse=np.repeat([0.1, 0.2], times),
     )
 
 
@@ -44,3 +45,30 @@ def test_an_attack_that_fails_its_control_is_not_scaled(raw):
 def test_bytes_become_unit_range():
     assert as_unit(np.array([0, 255], np.uint8)).tolist() == [0.0, 1.0]
     assert as_unit(np.array([0.5], np.float32)).dtype == np.float32
+
+
+def test_the_figures_are_those_of_the_audit():
+    random = np.random.default_rng(0)
+    raw, floor = random.uniform(0.5, 1, 200), random.uniform(0, 0.5, 200)
+    attacked = random.uniform(0, 1, 200)
+    picture = np.zeros((200, 1, 4, 4), np.float32)
+    figures = Leakage(
+        reconstructed=picture,
+        reconstructed_raw=picture,
+        floor=picture,
+        ssim=attacked,
+        raw_ssim=raw,
+        floor_ssim=floor,
+        mse=attacked,
+    ).figures()
+    audited = normalised_leakage(attacked, floor, raw, seed=0)
+    assert figures["normalised"] == audited.mean.value
+    assert figures["normalised_interval"] == [audited.mean.low, audited.mean.high]
+    assert figures["normalised_p95"] == audited.p95.value
+    assert figures["share_over_half"] == audited.share_over_half.value
+
+
+def test_a_handful_of_samples_gives_no_normalised_figure():
+    figures = leakage(ssim=[0.3, 0.7], raw=0.8, floor=0.2, times=1).figures()
+    assert figures["normalised"] is None
+    assert figures["ssim"] == pytest.approx(0.5)
