@@ -59,7 +59,7 @@ def audit_document(
         settings,
         about,
         what,
-        _headline(best, main, threat_level),
+        _headline(best, contests, main, threat_level),
         measured,
         metric=main,
         threat_level=threat_level,
@@ -105,7 +105,7 @@ def model_document(
         settings,
         about,
         what,
-        _headline(None, "ssim", "T2"),
+        _headline(None, (), "ssim", "T2"),
         found,
         metric="ssim",
         threat_level="T2",
@@ -173,7 +173,9 @@ def _document(
     }
 
 
-def _headline(best: Contest | None, main: str, threat_level: str) -> dict[str, Any]:
+def _headline(
+    best: Contest | None, contests: Sequence[Contest], main: str, threat_level: str
+) -> dict[str, Any]:
     empty = dict.fromkeys(
         (
             "normalised_leakage",
@@ -184,12 +186,18 @@ def _headline(best: Contest | None, main: str, threat_level: str) -> dict[str, A
             "ssim",
             "floor_ssim",
             "raw_ssim",
+            "closest_attack",
+            "closest_ssim",
         )
     )
     if best is None or best.leakage is None:
         return {**empty, "threat_level": threat_level}
     row = best.row()["normalised"]
     similar = main == "ssim"
+    # An attack with a low ceiling of its own may lead by the share of it, and another rebuild more.
+    score, closest = max(
+        (one.leakage.attacked.value, one.name) for one in contests if one.counted and one.leakage
+    )
     return {
         "normalised_leakage": row["mean"],
         "normalised_leakage_interval": row["interval"],
@@ -200,4 +208,6 @@ def _headline(best: Contest | None, main: str, threat_level: str) -> dict[str, A
         "ssim": best.figures[main]["mean"] if similar else None,
         "floor_ssim": best.floor[main] if similar else None,
         "raw_ssim": best.raw[main] if similar else None,
+        "closest_attack": closest,
+        "closest_ssim": score if similar else None,
     }

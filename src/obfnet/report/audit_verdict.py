@@ -107,7 +107,11 @@ def _uneven(headline: Mapping[str, Any]) -> str:
     if None in scores:
         return says
     floor, ours, raw = map(similarity, scores)
-    return f"{says} SSIM\u00a0{ours}, where the label alone gives {floor} and the raw sample {raw}."
+    says += f" SSIM\u00a0{ours}, where the label alone gives {floor} and the raw sample {raw}."
+    if headline["closest_attack"] == headline["attack"]:
+        return says
+    closest = similarity(headline["closest_ssim"])
+    return f"{says} The {headline['closest_attack']} attack came closest: SSIM\u00a0{closest}."
 
 
 def _share(share: float) -> str:

@@ -86,6 +86,9 @@ def test_an_inverted_sample_is_as_good_as_raw(digits: AuditSubject, tmp_path: Pa
     assert low <= 1 <= high + 0.005
     assert headline["share_over_half"] > 0.9
     assert headline["raw_ssim"] > headline["floor_ssim"] + 0.1
+    means = {one["name"]: one["figures"]["ssim"]["mean"] for one in document["attacks"] if one["counted"]}
+    assert headline["closest_ssim"] == pytest.approx(max(means.values()))
+    assert means[headline["closest_attack"]] == max(means.values())
     assert document["complete"] is True
     assert all(attack["counted"] for attack in document["attacks"])
 

@@ -59,6 +59,8 @@ def headline_of(mean: float | None, **changes: Any) -> dict[str, Any]:
         "ssim": 0.8126,
         "floor_ssim": 0.3517,
         "raw_ssim": 0.8831,
+        "closest_attack": "decoder" if able else None,
+        "closest_ssim": 0.8126 if able else None,
         **changes,
     }
 

@@ -71,6 +71,12 @@ def test_the_ends_of_the_scale_have_words_of_their_own(mean, says):
     assert says in said(headline_of(mean))
 
 
+def test_another_attack_that_rebuilds_more_is_named():
+    assert "came closest" not in said(headline_of(0.8))
+    headline = headline_of(0.8, closest_attack="large-decoder", closest_ssim=0.8311)
+    assert said(headline).endswith("The large-decoder attack came closest: SSIM 0.83.")
+
+
 def test_no_attack_that_passed_is_no_verdict():
     assert said(headline_of(None, ssim=None)) == "No attack passed its controls: no verdict."
 
