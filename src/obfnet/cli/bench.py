@@ -1,16 +1,16 @@
 """`obfnet bench`: side-by-side measurements, each into one result file."""
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from obfnet.cli import bench_leakage
+from obfnet.cli.bench_output import finish, show, shown
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import comma_separated, common_options, processor_option, typed_command
+from obfnet.cli.options import common_options, processor_option, typed_command
 from obfnet.core.errors import MissingExtraError
-from obfnet.core.files import write_json
 
 _PATH: Final = click.Path(path_type=Path)
 _inference_option = click.option(
@@ -25,6 +25,10 @@ _inference_option = click.option(
 @click.group()
 def bench() -> None:
     """Measure side by side; each command writes one result file."""
+
+
+bench.add_command(bench_leakage.privacy)
+bench.add_command(bench_leakage.audit)
 
 
 @bench.command()
@@ -74,14 +78,14 @@ def training(
         )
     rows = [
         ("pool", f"{count} networks, {epochs:g} epochs"),
-        ("time / plain runs", _shown(result["ratio"])),
+        ("time / plain runs", shown(result["ratio"])),
         (
             "accuracy, obfuscated (mean, worst)",
             f"{result['accuracy']['obfuscated']:.2%}, {result['accuracy']['obfuscated_worst']:.2%}",
         ),
         ("accuracy, raw", f"{result['accuracy']['raw']:.2%}"),
     ]
-    _finish(result, rows, out, as_json=as_json)
+    finish(result, rows, out, as_json=as_json)
 
 
 @bench.command()
@@ -126,14 +130,14 @@ def serving(
         command=typed_command(),
         seed=seed,
     )
-    rows = [("one obfuscation / bare runtime", _shown(result["obfuscation"]["ratio"]))]
+    rows = [("one obfuscation / bare runtime", shown(result["obfuscation"]["ratio"]))]
     for name, figures in result["protocols"].items():
         times = figures["request_us"]
-        rows.append((f"{name}: client share of a request", _shown(figures["client_share"])))
+        rows.append((f"{name}: client share of a request", shown(figures["client_share"])))
         rows.append(
             (f"{name}: raw, obfuscated µs", f"{times['raw']['median']}, {times['obfuscated']['median']}")
         )
-    _finish(result, rows, out, as_json=as_json)
+    finish(result, rows, out, as_json=as_json)
 
 
 @bench.command()
@@ -157,10 +161,10 @@ def edge(
     rows = [
         ("packages of a plain install", f"{result['install_megabytes']} MB"),
         ("heavy packages in it", ", ".join(result["heavy_packages"]) or "none"),
-        ("import obfnet", f"{_shown(result['import_s']['obfnet'])} s"),
-        ("empty interpreter", f"{_shown(result['import_s']['empty'])} s"),
+        ("import obfnet", f"{shown(result['import_s']['obfnet'])} s"),
+        ("empty interpreter", f"{shown(result['import_s']['empty'])} s"),
     ]
-    _finish(result, rows, out, as_json=as_json)
+    finish(result, rows, out, as_json=as_json)
 
 
 @bench.command()
@@ -240,73 +244,7 @@ def paper(
     rows = [(row["row"], _paper_row(row)) for row in result["rows"]]
     rows.append(("cells missing", f"{result['missing_cells']} of {result['cells']}"))
     rows.append(("tables and plots", ", ".join(str(page) for page in pages)))
-    _show(result, rows, out, as_json=as_json)
-
-
-@bench.command()
-@click.option("--cases", default="", help="Only these cases, with commas between.  [default: all]")
-@click.option(
-    "--budget",
-    type=click.Choice(["quick", "standard", "thorough"]),
-    default="standard",
-    show_default=True,
-    help="Of each audit.",
-)
-@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all]")
-@click.option(
-    "--work",
-    type=_PATH,
-    default=Path("runs/paper"),
-    show_default=True,
-    help="Folder of what is trained and attacked; may be that of `bench paper`, which is then gone on from.",
-)
-@click.option(
-    "--inference",
-    multiple=True,
-    metavar="CASE/SPLIT/ARCH=DIR",
-    help="Trained inference network to use; may be given several times.",
-)
-@processor_option
-@common_options(out="Result file.", out_default="results/privacy.json")
-def privacy(
-    cases: str,
-    budget: str,
-    attacks: str,
-    work: Path,
-    inference: tuple[str, ...],
-    processor: str,
-    seed: int,
-    data_dir: Path | None,
-    out: Path,
-    as_json: bool,
-    debug: bool,
-) -> None:
-    r"""Audit obfuscation on every case: accuracy beside what leaks.
-
-    The rows of the result file that are not run now stay as they are.
-
-    \b
-    Example:
-      obfnet bench privacy --cases mnist --budget quick
-    """
-    from obfnet.auditing.settings import AuditSettings
-    from obfnet.bench.privacy import PrivacyBenchmark, bench_privacy, privacy_rows
-
-    result = bench_privacy(
-        PrivacyBenchmark(
-            rows=privacy_rows(cases),
-            audit=AuditSettings(budget=budget, attacks=comma_separated(attacks), seed=seed),
-            inference=inference,
-            place=processor,
-        ),
-        work=work,
-        out=out,
-        data_dir=data_dir,
-        progress=terminal_progress(),
-        command=typed_command(),
-    )
-    rows = [(row["row"], row["headline"]["verdict"]) for row in result["rows"]]
-    _show(result, rows, out, as_json=as_json)
+    show(result, rows, out, as_json=as_json)
 
 
 def _paper_row(row: dict[str, Any]) -> str:
@@ -317,20 +255,3 @@ def _paper_row(row: dict[str, Any]) -> str:
     normalised = leakage["normalised"]["mean"]
     leaked = "not to be had" if normalised is None else f"{normalised:.2f}"
     return f"{shown}; normalised leakage ({leakage['attack']}, {leakage['threat_level']}) {leaked}"
-
-
-def _shown(figure: dict[str, Any]) -> str:
-    return f"{figure['median']:g} ({figure['p05']:g} to {figure['p95']:g})"
-
-
-def _finish(result: dict[str, Any], rows: list[tuple[str, str]], out: Path, *, as_json: bool) -> None:
-    write_json(out, result)
-    _show(result, rows, out, as_json=as_json)
-
-
-def _show(result: dict[str, Any], rows: list[tuple[str, str]], out: Path, *, as_json: bool) -> None:
-    table = "\n".join(
-        ["| what | measured |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]
-    )
-    click.echo(json.dumps(result, indent=2) if as_json else table)
-    click.echo(f"result: {out}", err=as_json)
