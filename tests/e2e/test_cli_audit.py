@@ -65,7 +65,7 @@ def test_json_is_the_file(inverted, audited):
     assert json.loads(outcome.out)["headline"] == json.loads((out / "audit.json").read_text())["headline"]
 
 
-def test_a_pool_and_its_bundle_and_its_pairs_agree(coordinator, tmp_path):
+def test_a_pool_and_its_bundle_agree(coordinator, tmp_path):
     answers = {}
     bundle = sorted(coordinator.pool.glob("*.obfnet"))[0]
     for name, source in (("pool", coordinator.pool), ("bundle", bundle)):
@@ -80,6 +80,21 @@ def test_a_pool_and_its_bundle_and_its_pairs_agree(coordinator, tmp_path):
     assert pool["normalised_leakage"] == pytest.approx(alone["normalised_leakage"])
     assert pool["threat_level"] == "T2"
     assert any("the true label counts as its answer" in one for one in answers["pool"]["subject"]["warnings"])
+
+
+def test_a_bundle_is_judged_the_same_by_onnx_by_torch_and_by_pairs(coordinator, tmp_path):
+    bundle, out = sorted(coordinator.pool.glob("*.obfnet"))[0], tmp_path / "audit.json"
+    attacks = ("--attacks", "ridge,pca-neighbour", "--work", tmp_path / "work")
+    outcome = obfnet(
+        "bench", "audit", "--known", "shrunk", "--case", "digits", "--bundle", bundle, *attacks, "--out", out
+    )
+    assert outcome.code == 0, outcome.err
+    assert "agree within their intervals: onnx" in outcome.out
+    assert "| shrunk | as expected" in outcome.out
+    readings = json.loads(out.read_text())["readings"]
+    by_onnx, by_torch, by_pairs = (one["normalised"] for one in readings["each"])
+    assert by_onnx == pytest.approx(by_torch, abs=1e-3)
+    assert by_onnx == pytest.approx(by_pairs, abs=0.1)
 
 
 def test_ctrl_c_leaves_a_valid_partial_report(inverted, tmp_path):

@@ -16,6 +16,8 @@ from obfnet.auditing.pairing import evenly_spaced
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
 from obfnet.bench.known import KNOWN, KnownObfuscation, noisy, wiener_mse
+from obfnet.bench.readings import audit_readings
+from obfnet.bundle import Bundle
 from obfnet.core.errors import OutputError, UnknownNameError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
@@ -39,11 +41,13 @@ class AuditBenchmark:
         known: Obfuscations.
         case: Data set, of pictures.
         audit: How each is audited; its seed is the first of each obfuscation's.
+        bundle: A bundle of the case to read three ways as well; None leaves that out.
     """
 
     known: tuple[KnownObfuscation, ...]
     case: str
     audit: AuditSettings
+    bundle: Bundle | None = None
 
 
 def known_obfuscations(names: Sequence[str]) -> tuple[KnownObfuscation, ...]:
@@ -88,7 +92,7 @@ def bench_audit(
 
     Does not guarantee: that the audit is right on an obfuscation that is not among them.
     """
-    rows = _former(out, benchmark)
+    rows, readings = _former(out, benchmark)
     with claim_output(work, kind="bench-audit"):
         dataset = load_case(benchmark.case, data_dir=data_dir, progress=progress)
         for known in benchmark.known:
@@ -113,8 +117,12 @@ def bench_audit(
                 "each": each,
                 **provenance(),
             }
-            write_json(out, _content(rows, benchmark, command))
-    return _content(rows, benchmark, command)
+            write_json(out, _content(rows, readings, benchmark, command))
+        if benchmark.bundle is not None:
+            found = audit_readings(benchmark.bundle, dataset, benchmark.audit, work=work, progress=progress)
+            readings = {"command": command, **found, **provenance()}
+            write_json(out, _content(rows, readings, benchmark, command))
+    return _content(rows, readings, benchmark, command)
 
 
 def _figures(
@@ -175,7 +183,9 @@ def subject_of_known(known: KnownObfuscation, dataset: Dataset, settings: AuditS
     )
 
 
-def _content(rows: dict[str, dict[str, Any]], benchmark: AuditBenchmark, command: str) -> dict[str, Any]:
+def _content(
+    rows: dict[str, dict[str, Any]], readings: dict[str, Any] | None, benchmark: AuditBenchmark, command: str
+) -> dict[str, Any]:
     return {
         "command": command,
         "case": benchmark.case,
@@ -183,24 +193,25 @@ def _content(rows: dict[str, dict[str, Any]], benchmark: AuditBenchmark, command
         "budget": benchmark.audit.budget,
         "seed": benchmark.audit.seed,
         "rows": [rows[known.name] for known in KNOWN if known.name in rows],
+        "readings": readings,
         **provenance(),
     }
 
 
-def _former(out: Path, benchmark: AuditBenchmark) -> dict[str, dict[str, Any]]:
+def _former(out: Path, benchmark: AuditBenchmark) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
     wanted = f"a result of this benchmark on {benchmark.case}, budget {benchmark.audit.budget}, in {out}"
     try:
         former = json.loads(out.read_text())
-        found = {row["name"]: row for row in former["rows"]}
+        found, readings = {row["name"]: row for row in former["rows"]}, former["readings"]
         same = (former["case"], former["budget"], former["seed"]) == (
             benchmark.case,
             benchmark.audit.budget,
             benchmark.audit.seed,
         )
     except FileNotFoundError:
-        return {}
+        return {}, None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise OutputError(wanted, "another file", "give another --out") from exc
     if not same:
         raise OutputError(wanted, "one of other settings", "give another --out")
-    return found
+    return found, readings

@@ -8,7 +8,13 @@ import click
 
 from obfnet.cli.bench_output import show
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import comma_separated, common_options, processor_option, typed_command
+from obfnet.cli.options import (
+    comma_separated,
+    common_options,
+    processor_option,
+    trust_option,
+    typed_command,
+)
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -90,6 +96,14 @@ def privacy(
 @click.command()
 @click.option("--known", "names", default="", help="Only these obfuscations, with commas between.")
 @click.option("--case", default="mnist", show_default=True, help="Data set, of pictures.")
+@click.option(
+    "--bundle",
+    "bundle_path",
+    type=_PATH,
+    default=None,
+    help="Bundle of this case to audit by its ONNX file, as a torch module, and from recorded pairs.",
+)
+@trust_option
 @_budget_option("quick")
 @_attacks_option
 @click.option(
@@ -103,6 +117,8 @@ def privacy(
 def audit(
     names: str,
     case: str,
+    bundle_path: Path | None,
+    trust: tuple[str, ...],
     budget: str,
     attacks: str,
     work: Path,
@@ -120,17 +136,25 @@ def audit(
     """
     from obfnet.auditing.settings import AuditSettings
     from obfnet.bench.audit import AuditBenchmark, bench_audit, known_obfuscations
+    from obfnet.bundle import Trust, read_bundle
 
+    progress = terminal_progress()
+    bundle = (
+        None
+        if bundle_path is None
+        else read_bundle(bundle_path, trust=Trust(explicit=trust, say=progress.say))
+    )
     result = bench_audit(
         AuditBenchmark(
             known=known_obfuscations(comma_separated(names)),
             case=case,
+            bundle=bundle,
             audit=AuditSettings(budget=budget, attacks=comma_separated(attacks), metrics=("mse",), seed=seed),
         ),
         work=work,
         out=out,
         data_dir=data_dir,
-        progress=terminal_progress(),
+        progress=progress,
         command=typed_command(),
     )
     rows = [
@@ -142,4 +166,8 @@ def audit(
         )
         for row in result["rows"]
     ]
+    if (readings := result["readings"]) is not None:
+        each = ", ".join(f"{one['reading']} {one['normalised']:.3f}" for one in readings["each"])
+        agree = "agree" if readings["agree"] else "DO NOT AGREE"
+        rows.append((readings["bundle"], f"{agree} within their intervals: {each}"))
     show(result, rows, out, as_json=as_json)

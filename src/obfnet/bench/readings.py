@@ -1,0 +1,123 @@
+"""One bundle audited three ways: by its ONNX file, as a torch module, and from pairs recorded of it.
+
+However an obfuscator is read, the audit must say the same, within its own interval; that is measured here.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from obfnet.attacks.known_network import KnownNetwork
+from obfnet.auditing.engine import audit_subject
+from obfnet.auditing.pairing import evenly_spaced
+from obfnet.auditing.pairs import read_pairs
+from obfnet.auditing.settings import AuditSettings
+from obfnet.auditing.subject import AuditSubject, subject_of_pairs, subject_of_sessions
+from obfnet.bundle import Bundle
+from obfnet.core.progress import Progress
+from obfnet.core.spec import Samples, as_unit
+from obfnet.data.case import Dataset
+from obfnet.data.rows import batches
+
+READINGS: Final = ("onnx", "torch", "pairs")
+# A quarter of recorded pairs is scored on, as many as of a case's test samples at most.
+_RECORDED: Final = 3
+
+
+class _TorchNetwork:
+    """The graph as a torch module answers, without ONNX Runtime; an `Obfuscator`."""
+
+    def __init__(self, network: KnownNetwork) -> None:
+        self._module = network.differentiable().eval()
+
+    def obfuscate(self, raw: Samples) -> Samples:
+        with torch.no_grad():
+            parts = [self._module(torch.from_numpy(np.ascontiguousarray(some))) for some in batches(raw)]
+        sent: Samples = torch.cat(parts).numpy()
+        return sent
+
+    def differentiable(self) -> nn.Module:
+        return self._module
+
+
+def audit_readings(
+    bundle: Bundle,
+    dataset: Dataset,
+    settings: AuditSettings,
+    *,
+    work: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Audits a bundle in each of `READINGS`.
+
+    Args:
+        bundle: Made for the case's samples.
+        dataset: Its case.
+        settings: How.
+        work: Folder of finished attacks and of the recorded pairs.
+        progress: Told of every step.
+
+    Returns:
+        `each`: name, leakage with interval, attack and threat level of a reading; `agree`: whether the mean
+        of each lies in the interval of each other one.
+
+    Raises:
+        ObfNetError: whatever an audit raises.
+    """
+    settings = replace(settings, threat_level="T2")
+    each = []
+    for reading in READINGS:
+        progress.say(f"audit of {bundle.manifest.name}, read as {reading}")
+        subject = _subject(reading, bundle, dataset, settings, work, progress)
+        about = {"command": "obfnet bench audit", "source": "bundle", "case": dataset.spec.name}
+        document = audit_subject(subject, settings, folder=work, progress=progress, about=about).document
+        headline = document["headline"]
+        each.append(
+            {
+                "reading": reading,
+                "normalised": headline["normalised_leakage"],
+                "normalised_interval": headline["normalised_leakage_interval"],
+                "attack": headline["attack"],
+                "threat_level": headline["threat_level"],
+                "samples": document["subject"]["samples"],
+            }
+        )
+    agree = all(
+        other["normalised_interval"][0] <= one["normalised"] <= other["normalised_interval"][1]
+        for one in each
+        for other in each
+    )
+    return {"bundle": bundle.manifest.name, "case": dataset.spec.name, "each": each, "agree": agree}
+
+
+def _subject(
+    reading: str, bundle: Bundle, dataset: Dataset, settings: AuditSettings, work: Path, progress: Progress
+) -> AuditSubject:
+    network, budget = KnownNetwork(bundle.graph), settings.spending()
+    if reading == "pairs":
+        path = work / "recorded.npz"
+        _record(network, dataset, attacker=budget.attacker, scored=budget.scored, path=path)
+        pairs = read_pairs(path, work=work, progress=progress)
+        return subject_of_pairs(pairs, seed=settings.seed, scored=budget.scored, limit=budget.attacker)
+    return subject_of_sessions(
+        dataset,
+        (network if reading == "onnx" else _TorchNetwork(network),),
+        index=0,
+        answered=None,
+        limit_pairs=budget.attacker,
+        limit_scored=budget.scored,
+        name=bundle.manifest.name,
+        identity=f"{bundle.sha256} {reading}",
+    )
+
+
+def _record(network: KnownNetwork, dataset: Dataset, *, attacker: int, scored: int, path: Path) -> None:
+    # Training samples only, enough for the attacker of the other readings and for as many scored ones.
+    train = dataset.train
+    some = train.take(evenly_spaced(len(train.labels), max(attacker + scored, (_RECORDED + 1) * scored)))
+    raw = as_unit(some.samples[:])
+    np.savez(path, raw=raw, obfuscated=network.obfuscate(raw), label=np.asarray(some.labels))
