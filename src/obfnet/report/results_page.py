@@ -45,6 +45,8 @@ def results_page(results: Path) -> str:
         ("Sign language, random split (near-duplicates on both sides)", "demo-asl-random", _demo_rows),
         ("CIFAR-10", "demo-cifar10", _demo_rows),
         ("What leaks: audits of published obfuscation", "privacy", _privacy_rows),
+        ("What leaks: the same with the budget `quick`, more cases", "privacy-quick", _privacy_rows),
+        ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
         ("Training a pool of 16", "training", _training_rows),
         ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
         ("Serving, and one obfuscation on the device", "serving", _serving_rows),
@@ -193,6 +195,31 @@ def _privacy_rows(figures: dict[str, Any]) -> Rows:
         )
         if row["attribute"] is not None:
             rows += [(f"{name}: {what}", value) for what, value in _attribute_rows(row)]
+    return rows
+
+
+def _audit_rows(figures: dict[str, Any]) -> Rows:
+    rows = []
+    for row in figures["rows"]:
+        found = [one["normalised"] for one in row["each"]]
+        first = row["each"][0]
+        leaked = f"{first['normalised']:.3f}" if len(found) == 1 else f"{min(found):.3f} to {max(found):.3f}"
+        said = f"normalised leakage {leaked} ({first['attack']}, {first['threat_level']})"
+        best = f"best SSIM {first['closest_ssim']:.3f} ({first['closest_attack']})"
+        if "wiener_mse" in first:
+            best += f", lowest MSE {first['lowest_mse']:.4f}, Wiener filter {first['wiener_mse']:.4f}"
+        met = f"met by {row['met_seeds']} of {row['seeds']}" if row["met"] else "NOT MET"
+        rows.append(
+            (f"`{row['name']}`: {row['about']}", f"{said}; {best}; expected: {row['expected']}: {met}")
+        )
+    if (readings := figures["readings"]) is not None:
+        each = ", ".join(
+            f"{one['reading']} {one['normalised']:.3f} ({one['normalised_interval'][0]:.3f} to "
+            f"{one['normalised_interval'][1]:.3f})"
+            for one in readings["each"]
+        )
+        agree = "each in the others' intervals" if readings["agree"] else "NOT in each other's intervals"
+        rows.append((f"{readings['bundle']}, read three ways (T2)", f"normalised leakage {each}: {agree}"))
     return rows
 
 
