@@ -2,7 +2,8 @@
 
 Each recogniser is fitted on the attacker's samples and asked about the scored ones; the same recogniser on
 raw samples is the ceiling, and the most frequent value is chance. On reconstructions a recogniser is asked
-that was fitted on raw samples: that is what somebody with a good reconstruction would do.
+that was fitted on raw samples: that is what somebody with a good reconstruction would do. A recogniser that
+is no better than chance on raw samples, or better than chance on a constant, is not counted.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ from obfnet.auditing.bootstrap import mean_estimate
 from obfnet.auditing.contest import Contest
 from obfnet.auditing.guard import AttackFaultError, guarded
 from obfnet.auditing.settings import Budget
-from obfnet.auditing.subject import AuditSubject
+from obfnet.auditing.subject import AuditSubject, as_control
 from obfnet.core.progress import Progress
 from obfnet.core.spec import as_unit
 from obfnet.data.rows import AnyRows, batches, mapped
@@ -36,8 +37,8 @@ def measure_attribute(
         progress: Told of every step.
 
     Returns:
-        The `attribute` part of `audit.json`; None where there is no attribute, where it has one value, or
-        where the scored samples have values that no attacker's sample has.
+        The `attribute` part of `audit.json`; None where there is no attribute, where it has one value, where
+        the scored samples have values that no attacker's sample has, or where no recogniser is counted.
     """
     known, asked = subject.attacker.attribute, subject.scored.attribute
     if known is None or asked is None or len(np.unique(known)) < 2:
@@ -55,15 +56,15 @@ def measure_attribute(
             rows += _attacked(name, subject, best, budget, known, asked, count, seed, progress)
         except AttackFaultError as exc:
             progress.say(f"{name} is not counted: {exc}")
-    received = [row for row in rows if row["on"] == "received"]
+    received = [row for row in rows if row["on"] == "received" and row["counted"]]
     if not received:
+        progress.say(f"no recogniser of the {subject.attribute_name} passes its controls: no figure")
         return None
     headline = max(received, key=lambda row: float(row["accuracy"]))
-    counts = np.bincount(asked)
     return {
         "attribute": subject.attribute_name,
         "values": len(np.unique(known)),
-        "chance": float(counts.max() / counts.sum()),
+        "chance": _chance(asked),
         "threat_level": "T2",
         "attack": headline["name"],
         "accuracy": headline["accuracy"],
@@ -88,10 +89,10 @@ def _attacked(
     attack_class = ATTRIBUTE_ATTACKS.get(name)
     attacker, scored = subject.attacker, subject.scored
 
-    def fitted(rows: AnyRows) -> Any:
+    def fitted(rows: AnyRows, values: Labels = known) -> Any:
         def work() -> Any:
             attack = attack_class(effort=budget.effort)
-            return attack.fit(mapped(rows, as_unit), known, count=count, seed=seed, progress=progress)
+            return attack.fit(mapped(rows, as_unit), values, count=count, seed=seed, progress=progress)
 
         return guarded(name, work, time_limit_s=budget.time_limit_s)
 
@@ -107,6 +108,15 @@ def _attacked(
 
     on_raw = fitted(attacker.raw)
     raw_hits = right(on_raw, scored.raw)
+    # Fewer samples, as for the constant control of a reconstruction; every value is among them.
+    nothing = as_control(subject, "constant").limited(budget.control_attacker)
+    constant = fitted(nothing.attacker.received, np.asarray(nothing.attacker.attribute))
+    controls = {
+        "identity": _control(raw_hits, asked, seed, budget, clearly_better=True),
+        "constant": _control(
+            right(constant, nothing.scored.received), asked, seed, budget, clearly_better=False
+        ),
+    }
     hits = {"received": right(fitted(attacker.received), scored.received)}
     if best is not None and best.best is not None:
         hits["reconstruction"] = right(on_raw, best.best.guesses.astype(np.float32))
@@ -122,6 +132,22 @@ def _attacked(
                 "accuracy": estimate.value,
                 "interval": [estimate.low, estimate.high],
                 "raw_accuracy": float(raw_hits.mean()),
+                "counted": all(control["passed"] for control in controls.values()),
+                "controls": controls,
             }
         )
     return rows
+
+
+def _chance(values: Labels) -> float:
+    counts = np.bincount(values)
+    return float(counts.max() / counts.sum())
+
+
+def _control(
+    hits: npt.NDArray[np.float64], asked: Labels, seed: int, budget: Budget, *, clearly_better: bool
+) -> dict[str, Any]:
+    found = mean_estimate(hits, seed=seed, resamples=budget.resamples)
+    chance = _chance(asked)
+    passed = found.low > chance if clearly_better else found.low <= chance
+    return {"accuracy": found.value, "interval": [found.low, found.high], "passed": bool(passed)}

@@ -124,6 +124,7 @@ def audit_result() -> dict[str, Any]:
                     "accuracy": 0.9512,
                     "interval": [0.92, 0.97],
                     "raw_accuracy": 0.9634,
+                    "counted": True,
                 },
                 {
                     "name": "attribute-probe",
@@ -131,6 +132,7 @@ def audit_result() -> dict[str, Any]:
                     "accuracy": 0.9876,
                     "interval": [0.97, 0.99],
                     "raw_accuracy": 0.9934,
+                    "counted": True,
                 },
                 {
                     "name": "boosted-trees",
@@ -138,6 +140,7 @@ def audit_result() -> dict[str, Any]:
                     "accuracy": 0.8822,
                     "interval": [0.86, 0.9],
                     "raw_accuracy": 0.9434,
+                    "counted": False,
                 },
             ],
             "accuracy": 0.9876,
