@@ -27,7 +27,7 @@ from obfnet.core.progress import Progress
 from obfnet.fitting import Checkpoint, Schedule
 from obfnet.nets.standardise import Standardise
 
-_TIMES_LONGER: Final = 2.0
+_TIMES_LONGER: Final = 1.5
 # So many weights lie between the hidden layers and the samples at most: large samples get narrower layers.
 _MOST_WEIGHTS: Final = 16_000_000
 _LINEAR_WEIGHTS: Final = 1_100_000
@@ -38,7 +38,7 @@ class LargeDecoder(ReconstructionAttack):
     """Deep fully connected decoder with residual blocks; the best pass is chosen on held-out pairs.
 
     Args:
-        effort: Share of a standard training, which is twice as many visits as the plain decoder's,
+        effort: Share of a standard training, which is half as many visits again as the plain decoder's,
             and fewer of samples of more than 1,024 values.
         hidden: Width of the layers; narrower for large samples.
         blocks: Residual blocks of two layers each.

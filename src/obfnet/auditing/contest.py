@@ -25,7 +25,9 @@ from obfnet.core.errors import ObfNetError
 from obfnet.core.progress import Progress
 
 PerSample = npt.NDArray[np.float64]
-_CONSTANT_EFFORT: Final = 0.5
+# Of a constant there is nothing to learn. The label alone gets full effort: a floor that is trained less than
+# the attack would make a gain of the difference.
+_CONSTANT_EFFORT: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

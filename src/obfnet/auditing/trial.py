@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ from obfnet.data.rows import AnyRows, batches, mapped
 from obfnet.fitting import fingerprint
 
 PerSample = npt.NDArray[np.float64]
+
+# Raised where an attack of ours works otherwise, so that former trials are not taken for the same.
+_FORM: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,6 +98,7 @@ def run_trial(
     """
     name = fingerprint(
         {
+            "form": _FORM,
             "attack": attack.name,
             "class": type(attack).__module__,
             "options": {key: str(value) for key, value in vars(attack).items()},
