@@ -14,6 +14,7 @@ from obfnet.bundle import Bundle
 from obfnet.core.errors import BundleError, InputError
 from obfnet.core.spec import InputSpec, Samples
 
+_AT_ONCE: Final = 64
 # Closer to the raw sample than half a grey level of 255 is the raw sample.
 _COPY_SHARE: Final = 0.5 / 255
 
@@ -65,7 +66,7 @@ class ObfuscationSession:
         if not self._fits(raw):
             self._spec.check(raw, name="raw")
         try:
-            obfuscated: Samples = self._session.run(self._outputs, {self._input: raw})[0]
+            obfuscated = self._run(raw)
         except Exception as exc:
             raise self._refused("runs", "a graph that runs on this sample", type(exc).__name__) from exc
         if obfuscated.shape != raw.shape or not self._fits(obfuscated):
@@ -78,6 +79,16 @@ class ObfuscationSession:
         if self._holds_copy(raw, obfuscated):
             raise self._refused("pass-through", "obfuscated samples that differ from the raw ones", "a copy")
         return obfuscated
+
+    def _run(self, raw: Samples) -> Samples:
+        if len(raw) <= _AT_ONCE:
+            whole: Samples = self._session.run(self._outputs, {self._input: raw})[0]
+            return whole
+        # The engine keeps as much memory as its largest batch took.
+        starts = range(0, len(raw), _AT_ONCE)
+        return np.concatenate(
+            [self._session.run(self._outputs, {self._input: raw[at : at + _AT_ONCE]})[0] for at in starts]
+        )
 
     def _fits(self, samples: Samples) -> bool:
         # NaN makes both comparisons false, so that two reductions do for range and finiteness.

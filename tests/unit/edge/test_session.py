@@ -1,5 +1,8 @@
 """One bundle's network in a session: what goes in, what may come out."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -96,3 +99,41 @@ def test_uint8_copies_are_refused_too():
 def test_a_graph_that_does_not_load_is_refused():
     with pytest.raises(BundleError, match="'bundle-0'"):
         ObfuscationSession(bundle_of(b"no graph"))
+
+
+def test_a_large_batch_is_that_of_its_samples():
+    raw = raw_samples(200)
+    session = ObfuscationSession(bundle_of(obfuscator_bytes()))
+    whole = session.obfuscate(raw)
+    assert (whole.shape, whole.dtype) == (raw.shape, raw.dtype)
+    for at in (0, 63, 64, 199):
+        np.testing.assert_allclose(whole[at : at + 1], session.obfuscate(raw[at : at + 1]), atol=1e-6)
+
+
+MEMORY = """
+import resource
+
+import numpy as np
+
+from obfnet.core.spec import InputSpec
+from obfnet.edge import ObfuscationSession
+from obfnet.export import obfuscation_onnx
+from obfnet.nets.convolutional_obfuscation import ConvolutionalObfuscation
+from tests.wire.models import bundle_of
+
+shape = (3, 64, 64)
+spec = InputSpec(shape=shape, dtype="uint8", low=0, high=255, layout="CHW", preprocessing="none")
+graph = obfuscation_onnx(ConvolutionalObfuscation(shape, 24).eval(), spec)
+session = ObfuscationSession(bundle_of(graph, spec=spec))
+raw = np.random.default_rng(0).integers(0, 256, (2_000, *shape), dtype=np.uint8)
+session.obfuscate(raw[:64])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+session.obfuscate(raw)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_the_engines_memory_does_not_grow_with_the_batch():
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    # The output itself is 24 MB and is gone through a few times; in one batch the engine takes gigabytes.
+    assert int(done.stdout) < 200_000
