@@ -5,6 +5,7 @@ Nothing in here knows torch, so that a wrong name on the command line is found o
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -153,19 +154,22 @@ QUICK: Final[tuple[Row, ...]] = (
 GRIDS: Final = {"full": FULL, "quick": QUICK}
 
 
-def cells(rows: Sequence[Row], *, seed: int = 0) -> list[Cell]:
+def cells(rows: Sequence[Row], *, seed: int = 0, most: int | None = None) -> list[Cell]:
     """The cells of these rows: the first seed of all rows, then the second, so that a table is there soon.
 
     Args:
         rows: In the order of the table.
         seed: Added to each row's own.
+        most: So many seeds of each row at most; None takes all.
 
     Example:
         >>> rows = [Row(case="mnist", inference="cnn", obfuscation=o, seeds=(0, 1)) for o in ("mlp", "cnn")]
         >>> [(cell.row.obfuscation, cell.seed) for cell in cells(rows, seed=5)]
         [('mlp', 5), ('cnn', 5), ('mlp', 6), ('cnn', 6)]
+        >>> len(cells(rows, most=1))
+        2
     """
-    longest = max((len(row.seeds) for row in rows), default=0)
+    longest = min(max((len(row.seeds) for row in rows), default=0), sys.maxsize if most is None else most)
     return [
         Cell(row=row, seed=seed + row.seeds[place])
         for place in range(longest)

@@ -37,6 +37,7 @@ class PaperBenchmark:
         rows: The whole grid.
         chosen: The rows of it to run now.
         seed: Added to each row's seeds.
+        seeds: So many of each row's seeds are run now, the first ones; None runs all.
         inference: Trained inference networks to use, each as `CASE/SPLIT/ARCHITECTURE=FOLDER`; each serves
             the cells of the seed that it was trained with.
         skip_missing: Whether cases that cannot be had are left out; otherwise they are an error.
@@ -47,6 +48,7 @@ class PaperBenchmark:
     rows: tuple[Row, ...]
     chosen: tuple[Row, ...]
     seed: int = 0
+    seeds: int | None = None
     inference: tuple[str, ...] = ()
     skip_missing: bool = False
     place: str = "auto"
@@ -95,7 +97,8 @@ def bench_paper(
         result.skipped = sorted({row.case for row in benchmark.chosen} - {row.case for row in rows})
         # Now rather than after the first cell: a file that cannot be written is found out before training.
         result.write()
-        for cell, figures in _each(cells(rows, seed=benchmark.seed), given, data_dir, at):
+        todo = cells(rows, seed=benchmark.seed, most=benchmark.seeds)
+        for cell, figures in _each(todo, given, data_dir, at):
             result.add(cell, figures)
             result.write()
     return result.content()

@@ -181,6 +181,12 @@ def edge(
     "--rows", "span", default="", help="Only these rows of the grid: N, N..M or N.., from 1.  [default: all]"
 )
 @click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=None,
+    help="Only so many of each row's seeds, the first ones.  [default: all]",
+)
+@click.option(
     "--inference",
     multiple=True,
     metavar="CASE/SPLIT/ARCH=DIR",
@@ -196,6 +202,7 @@ def paper(
     work: Path,
     cases: str,
     span: str,
+    seeds: int | None,
     inference: tuple[str, ...],
     skip_missing: bool,
     processor: str,
@@ -230,6 +237,7 @@ def paper(
             rows=GRIDS[grid],
             chosen=chosen,
             seed=seed,
+            seeds=seeds,
             inference=inference,
             skip_missing=skip_missing,
             place=processor,
