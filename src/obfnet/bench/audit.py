@@ -3,7 +3,6 @@
 The attacker holds recorded pairs of real digits. Every audit is the ordinary one, and nothing is told to it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +14,11 @@ from obfnet.auditing.engine import audit_subject
 from obfnet.auditing.pairing import evenly_spaced
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
+from obfnet.bench.former import former_result
 from obfnet.bench.known import KNOWN, KnownObfuscation, noisy, wiener_mse
 from obfnet.bench.readings import audit_readings
 from obfnet.bundle import Bundle
-from obfnet.core.errors import OutputError, UnknownNameError
+from obfnet.core.errors import UnknownNameError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -92,7 +92,9 @@ def bench_audit(
 
     Does not guarantee: that the audit is right on an obfuscation that is not among them.
     """
-    rows, readings = _former(out, benchmark)
+    settings = {"case": benchmark.case, "budget": benchmark.audit.budget, "seed": benchmark.audit.seed}
+    former = former_result(out, what="a result of this benchmark", key="name", same=settings)
+    rows, readings = former["rows"], former.get("readings")
     with claim_output(work, kind="bench-audit"):
         dataset = load_case(benchmark.case, data_dir=data_dir, progress=progress)
         for known in benchmark.known:
@@ -196,22 +198,3 @@ def _content(
         "readings": readings,
         **provenance(),
     }
-
-
-def _former(out: Path, benchmark: AuditBenchmark) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
-    wanted = f"a result of this benchmark on {benchmark.case}, budget {benchmark.audit.budget}, in {out}"
-    try:
-        former = json.loads(out.read_text())
-        found, readings = {row["name"]: row for row in former["rows"]}, former["readings"]
-        same = (former["case"], former["budget"], former["seed"]) == (
-            benchmark.case,
-            benchmark.audit.budget,
-            benchmark.audit.seed,
-        )
-    except FileNotFoundError:
-        return {}, None
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise OutputError(wanted, "another file", "give another --out") from exc
-    if not same:
-        raise OutputError(wanted, "one of other settings", "give another --out")
-    return found, readings

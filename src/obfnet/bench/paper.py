@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from obfnet.bench.cell import Workplace, cell_fingerprint, inference_for, measure_cell
+from obfnet.bench.former import former_result
 from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row, cells
 from obfnet.bench.summary import row_figures
-from obfnet.core.errors import OutputError, UsageError
+from obfnet.core.errors import UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -185,18 +186,11 @@ class _Result:
 
 
 def _former_rows(benchmark: PaperBenchmark, out: Path, made: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    wanted = f"a result of the {benchmark.grid} grid with seed {benchmark.seed} in {out}, or no such file"
-    try:
-        former = json.loads(out.read_text())
-        grid, seed, rows = former["grid"], former["seed"], former["rows"]
-        own = {name: former[name] for name in _MADE if former[name] != made[name]}
-        found = {row["row"]: {**own, **row} for row in rows}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise OutputError(wanted, "another file", "give another --out") from exc
-    if (grid, seed) != (benchmark.grid, benchmark.seed):
-        raise OutputError(wanted, f"one of the {grid} grid with seed {seed}", "give another --out")
+    settings = {"grid": benchmark.grid, "seed": benchmark.seed}
+    what = f"a result of the {benchmark.grid} grid with seed {benchmark.seed}"
+    former = former_result(out, what=what, key="row", same=settings)
+    own = {name: former[name] for name in _MADE if name in former and former[name] != made[name]}
+    found = {name: {**own, **row} for name, row in former["rows"].items()}
     known = {row.name: row for row in benchmark.rows}
     return {
         name: row

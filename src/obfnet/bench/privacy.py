@@ -4,8 +4,7 @@ Networks are trained as the paper's grid trains them, in the same kind of work f
 what they can; the attacks are `audit`'s.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +14,10 @@ from obfnet.auditing.engine import audit_subject
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import subject_of_sessions
 from obfnet.bench.cell import Workplace, inference_for, obfuscation_for
+from obfnet.bench.former import former_result
 from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row
-from obfnet.core.errors import OutputError, UnknownNameError
+from obfnet.core.errors import UnknownNameError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -94,7 +94,13 @@ def bench_privacy(
 
     Does not guarantee: that nobody rebuilds more. Every figure of leakage is a lower bound.
     """
-    former = _former(out, benchmark.audit)
+    audit = benchmark.audit
+    former = former_result(
+        out,
+        what=f"a result of an audit of budget {audit.budget} with seed {audit.seed}",
+        key="row",
+        same={"budget": audit.budget, "seed": audit.seed},
+    )["rows"]
     given = given_networks(benchmark.inference, benchmark.rows, seed=benchmark.audit.seed)
     with claim_output(work, kind="bench-paper"):
         at = Workplace(folder=work / "full", place=benchmark.place, progress=progress)
@@ -170,19 +176,3 @@ def _content(rows: Mapping[str, dict[str, Any]], settings: AuditSettings, comman
         "rows": [rows[name] for name in order if name in rows],
         **provenance(),
     }
-
-
-def _former(out: Path, settings: AuditSettings) -> dict[str, dict[str, Any]]:
-    wanted = f"a result of an audit of budget {settings.budget} in {out}, or no such file"
-    try:
-        former = json.loads(out.read_text())
-        rows: Sequence[dict[str, Any]] = former["rows"]
-        same = (former["budget"], former["seed"]) == (settings.budget, settings.seed)
-        found = {row["row"]: row for row in rows}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise OutputError(wanted, "another file", "give another --out") from exc
-    if not same:
-        raise OutputError(wanted, f"one of budget {former['budget']}", "give another --out")
-    return found
