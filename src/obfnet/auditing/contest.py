@@ -1,7 +1,7 @@
 """One attack's whole contest: on the obfuscated samples, and on the variants that show what it is worth.
 
 An attack counts only if it rebuilds raw samples clearly better than the label alone allows (the identity
-control) and nothing from a constant (the constant control). Its figures are relative to the same attacker on
+control) and tells no samples of one label apart by a constant (the constant control). Its figures are relative to the same attacker on
 raw samples and on the label alone; what is made of several attacks is `engine`'s.
 """
 
@@ -152,24 +152,32 @@ def hold_contest(
         metric: _Scores(
             attacked=np.stack([one.scores(function, truth) for one in attacked]),
             raw=raw.scores(function, truth),
-            label=None if label is None else label.scores(function, truth),
-            mean=scoring.floor.scores(function, truth),
+            # What the label alone gives: to the class mean, or to this very attacker, with a picture of the
+            # label or without any, whichever makes most of it.
+            floor=stronger_floor(
+                *(one.scores(function, truth) for one in (scoring.floor, label, constant) if one is not None)
+            ),
         )
         for metric, function in scoring.metrics.items()
     }
     main = scored[scoring.main]
     floor = main.floor
-    constant_gain = constant.scores(scoring.metrics[scoring.main], truth) - floor
+    main_metric = scoring.metrics[scoring.main]
+    # Of a constant and the label an honest attacker cannot tell samples of one label apart: its guesses are
+    # as good for one of them as for another.
+    others = constant.exchanged(subject.scored.answered)
+    constant_gain = constant.scores(main_metric, truth) - others.scores(main_metric, truth)
     controls = {
         "identity": _control(main.raw - floor, seed, budget.resamples, clearly_better=True),
         "constant": _control(constant_gain, seed, budget.resamples, clearly_better=False),
     }
     failed = [which for which, control in controls.items() if not control["passed"]]
     reason = None
-    if "identity" in failed:
-        reason = "too weak: it does not rebuild raw samples better than the label alone allows"
-    elif "constant" in failed:
+    if "constant" in failed:
+        # First: the floor of such an attack is too high, and says nothing about its strength.
         reason = "finds something in a constant: it sees what it must not"
+    elif "identity" in failed:
+        reason = "too weak: it does not rebuild raw samples better than the label alone allows"
     leakage = normalised_leakage(main.attacked, floor, main.raw, seed=seed, resamples=budget.resamples)
     return Contest(
         **about,
@@ -193,13 +201,7 @@ def hold_contest(
 class _Scores:
     attacked: PerSample
     raw: PerSample
-    label: PerSample | None
-    mean: PerSample
-
-    @property
-    def floor(self) -> PerSample:
-        # What the label alone gives: to the class mean, or to this very attacker, whichever makes more of it.
-        return self.mean if self.label is None else stronger_floor(self.mean, self.label)
+    floor: PerSample
 
 
 def _label_trial(trial: Callable[[str, AuditSubject], Trial], subject: AuditSubject) -> Trial | None:

@@ -43,6 +43,18 @@ class Trial:
     guesses: npt.NDArray[np.float16]
     seconds: float
 
+    def exchanged(self, answered: npt.NDArray[np.int64]) -> "Trial":
+        """The same guesses, each given to another sample that was answered with the same label.
+
+        Args:
+            answered: Labels of the scored samples, `(M,)`; where one was answered once, its guess stays.
+        """
+        order = np.arange(len(answered))
+        for label in np.unique(answered):
+            own = np.flatnonzero(answered == label)
+            order[own] = np.roll(own, 1)
+        return Trial(guesses=self.guesses[order], seconds=self.seconds)
+
     def scores(self, metric: Any, raw: AnyRows) -> PerSample:
         """A metric of each guess, `(M,)`, batch by batch.
 

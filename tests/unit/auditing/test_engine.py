@@ -158,6 +158,7 @@ class Broken(ReconstructionAttack):
     citation: ClassVar[str] = "nobody"
     assumes: ClassVar[str] = "nothing"
     fault: ClassVar[str] = "raises"
+    answers: ClassVar[Any] = None
 
     def fit(self, knowledge: Any, *, seed: int, progress: Any) -> Any:
         if self.fault == "raises":
@@ -166,6 +167,7 @@ class Broken(ReconstructionAttack):
             "shape": lambda received, labels: received[:, :, :5],
             "nan": lambda received, labels: received * np.nan,
             "constant": lambda received, labels: received * 0,
+            "cheats": lambda received, labels: self.answers,
         }
         return faults[self.fault]
 
@@ -184,16 +186,18 @@ def broken() -> Any:
         ("shape", "expected guesses of shape"),
         ("nan", "NaN or infinite"),
         ("constant", "too weak: it does not rebuild raw samples"),
+        ("cheats", "finds something in a constant: it sees what it must not"),
     ],
 )
 def test_an_attack_that_fails_is_named_and_not_counted(
     digits: AuditSubject, tmp_path: Path, broken: Any, fault: str, reason: str
 ) -> None:
-    broken.fault = fault
+    broken.fault, broken.answers = fault, digits.scored.raw
     heard = Heard()
     document = audited(digits, tmp_path, attacks=("broken", "ridge"), progress=heard)
     row = next(attack for attack in document["attacks"] if attack["name"] == "broken")
-    assert (row["counted"], row["normalised"] is None or fault == "constant") == (False, True)
+    assert row["counted"] is False
+    assert row["normalised"] is None or fault in {"constant", "cheats"}
     assert reason in row["reason"]
     assert "0.123" not in str(document)
     assert any("broken is not counted" in line for line in heard.lines)
@@ -264,3 +268,28 @@ def test_what_does_not_suit_the_samples_is_refused(digits: AuditSubject, tmp_pat
 def test_a_constant_output_leaks_nothing(digits: AuditSubject, tmp_path: Path) -> None:
     headline = audited(as_control(digits, "constant"), tmp_path)["headline"]
     assert headline["normalised_leakage"] <= 0.01
+
+
+def test_an_honest_guess_that_beats_the_class_mean_is_no_cheat(tmp_path: Path) -> None:
+    # Of few noisy samples without classes to speak of, the mean of all is better than that of a class.
+    random = np.random.default_rng(2)
+    stroke = (random.random((1, 1, 16, 16)) < 0.3) * 0.5
+    noise = random.random((600, 1, 16, 16)) * random.choice([0.05, 0.5], (600, 1, 1, 1))
+    raw = np.clip(stroke + noise, 0, 1).astype(np.float32)
+    labels = random.integers(0, 20, 600)
+    subject = AuditSubject(
+        name="noise",
+        kind="pictures",
+        attacker=AttackerPart(raw=raw[:300], received=1 - raw[:300], labels=labels[:300]),
+        scored=ScoredPart(raw=raw[300:], received=1 - raw[300:], answered=labels[300:]),
+        classes=tuple(map(str, range(20))),
+        threat_level="T3",
+    )
+    (row,) = audited(subject, tmp_path, attacks=("ridge",))["attacks"]
+    means = np.stack([raw[:300][labels[:300] == label].mean(axis=0) for label in range(20)])
+    of_class = float(ssim(raw[300:], means[labels[300:]]).mean())
+    of_all = float(ssim(raw[300:], np.broadcast_to(raw[:300].mean(axis=0), raw[300:].shape)).mean())
+    assert of_all > of_class + 0.005
+    assert row["counted"], row["reason"]
+    # The better guess is the floor.
+    assert row["floor"]["ssim"] > of_class + 0.004

@@ -174,7 +174,7 @@ def test_a_whole_row_is_not_replaced_by_a_part_of_it(work):
 def test_a_result_of_another_grid_is_left_alone(work, more):
     work.run(ROWS[:1])
     before = work.out.read_bytes()
-    with pytest.raises(OutputError, match="got one of (grid tiny|seed 0); give another --out"):
+    with pytest.raises(OutputError, match=r"got one of (grid tiny|seed 0); give another --out"):
         work.run(**more)
     assert work.out.read_bytes() == before
 
