@@ -1,8 +1,9 @@
 """One attack's whole contest: on the obfuscated samples, and on the variants that show what it is worth.
 
 An attack counts only if it rebuilds raw samples clearly better than the label alone allows (the identity
-control) and tells no samples of one label apart by a constant (the constant control). Its figures are relative to the same attacker on
-raw samples and on the label alone; what is made of several attacks is `engine`'s.
+control) and tells no samples of one label apart by a constant (the constant control). Its figures are
+relative to the same attacker on raw samples and on the label alone; what is made of several attacks is
+`engine`'s.
 """
 
 from collections.abc import Callable, Mapping
