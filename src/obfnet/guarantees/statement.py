@@ -1,0 +1,81 @@
+"""What is promised, in words that name what they assume and what they do not cover."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+from obfnet.guarantees.capacity import best_guess
+
+_RARE = 1e-6
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Guarantee:
+    """A promise that holds against every attacker, or the lack of one.
+
+    Args:
+        budget_bits: Ceiling on what one request can leak, in bits; None where there is none.
+        statement: The promise.
+        assumptions: Without which it does not hold.
+        does_not_cover: What it says nothing about.
+        source: Where it is proved.
+    """
+
+    budget_bits: float | None
+    statement: str
+    assumptions: tuple[str, ...] = ()
+    does_not_cover: tuple[str, ...] = ()
+    source: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            **asdict(self),
+            "assumptions": list(self.assumptions),
+            "does_not_cover": list(self.does_not_cover),
+        }
+
+
+def guarantee_of(budget_bits: float | None) -> Guarantee:
+    """What a bundle promises for one request.
+
+    Args:
+        budget_bits: Of a bundle that its reader accepted, so that its graph proves them; None without any.
+
+    Example:
+        >>> guarantee_of(None).assumptions
+        ()
+        >>> guarantee_of(4.0).statement.split(":")[0]
+        'One request can take at most 2^4 different values'
+    """
+    if budget_bits is None:
+        return Guarantee(
+            budget_bits=None,
+            statement="There is no ceiling: the protection promises nothing, and what is measured is a lower "
+            "bound on what leaks.",
+            does_not_cover=("attacks that were not run may rebuild more",),
+        )
+    return Guarantee(
+        budget_bits=budget_bits,
+        statement=f"One request can take at most 2^{budget_bits:g} different values: nobody's chance of "
+        f"guessing anything about the sample grows by more than a factor of 2^{budget_bits:g}, whatever was "
+        "known before and however long is computed. A guess that was right one time in a million is right at "
+        f"most {_share(best_guess(_RARE, budget_bits))} of the time; asking again with the same sample "
+        "through the same bundle adds nothing.",
+        assumptions=(
+            "the device runs this very bundle, whose graph proves the number of values",
+            "a request carries one sample; one of n samples carries n times as many bits",
+        ),
+        does_not_cover=(
+            "what was likely before the request: a good guess stays good",
+            "several different samples of the same person, or the same sample through several bundles of a "
+            "pool: each has its own budget, and the device's meter adds them up",
+            "when, how often and from where a device sends",
+        ),
+        source="Smith 2009 (min-entropy leakage); Alvim, Chatzikokolakis, Palamidessi and Smith 2012 "
+        "(generalised gain functions)",
+    )
+
+
+def _share(chance: float) -> str:
+    return f"{100 * chance:.2g} %"
