@@ -5,7 +5,6 @@ question can refuse the file.
 """
 
 import io
-import json
 import struct
 import zipfile
 from collections.abc import Callable
@@ -686,6 +685,75 @@ def coarse_copy_of_bytes() -> bytes:
     return bundle(graphs.coarse_copy_of_bytes(), input=graphs.BYTE_SPEC.to_dict())
 
 
+# Steps 26 and 27: a budget that the graph does not keep. All of them pass the probes.
+
+
+def _coded(*tail: onnx.NodeProto, claimed: float = 6, **constants: np.ndarray) -> bytes:
+    return bundle(graphs.signed_code(*tail, **constants), protection="coded", budget_bits=float(claimed))
+
+
+def budget_for_a_published_network() -> bytes:
+    return bundle(graphs.mlp(), budget_bits=8.0)
+
+
+def more_bits_than_claimed() -> bytes:
+    return _coded(claimed=5)
+
+
+def skip_connection_round_the_code() -> bytes:
+    return _coded(
+        node("Mul", "flat little", "past"),
+        node("Add", "generated past", "sum"),
+        node("Clip", "sum zero one", "legal"),
+        node("Reshape", "legal shape", "output"),
+        little=f32(0.01),
+    )
+
+
+def real_value_times_the_sign() -> bytes:
+    return _coded(
+        node("Tanh", "logits", "loudness"),
+        node("Mul", "code loudness", "loud"),
+        node("Gemm", "loud g half", "loud_values"),
+        node("Clip", "loud_values zero one", "legal"),
+        node("Reshape", "legal shape", "output"),
+    )
+
+
+def sign_with_a_slope() -> bytes:
+    return _coded(
+        node("Tanh", "logits", "slope"),
+        node("Where", "bits slope minus", "sloped"),
+        node("Gemm", "sloped g half", "sloped_values"),
+        node("Clip", "sloped_values zero one", "legal"),
+        node("Reshape", "legal shape", "output"),
+    )
+
+
+def place_that_the_sample_decides() -> bytes:
+    return _coded(
+        node("Cast", "flat", "levels", to=TensorProto.INT64),
+        node("ReduceMax", "levels", "first", keepdims=0),
+        node("Reshape", "first single", "places"),
+        node("CumSum", "generated places", "rolled"),
+        node("Clip", "rolled zero one", "legal"),
+        node("Reshape", "legal shape", "output"),
+        single=i64(),
+    )
+
+
+def rounding_behind_the_code() -> bytes:
+    return _coded(g=np.full((6, graphs.SPEC.values), 0.1, np.float32))
+
+
+def sums_that_outgrow_their_bits() -> bytes:
+    return _coded(g=np.full((6, graphs.SPEC.values), 2.0**14 + 2.0**-9, np.float32))
+
+
+def softmax_behind_the_code() -> bytes:
+    return _coded(node("Softmax", "generated", "soft", axis=1), node("Reshape", "soft shape", "output"))
+
+
 STEP_OF: dict[Callable[[], bytes], str] = {
     too_large_file: "file",
     empty_file: "zip",
@@ -801,11 +869,13 @@ STEP_OF: dict[Callable[[], bytes], str] = {
     copy_of_dark_samples: "pass-through-probes",
     copy_in_batches_of_one: "pass-through-probes",
     coarse_copy_of_bytes: "pass-through-probes",
+    budget_for_a_published_network: "budget-cut",
+    more_bits_than_claimed: "budget-cut",
+    skip_connection_round_the_code: "budget-cut",
+    real_value_times_the_sign: "budget-cut",
+    sign_with_a_slope: "budget-cut",
+    place_that_the_sample_decides: "budget-cut",
+    rounding_behind_the_code: "budget-exact",
+    sums_that_outgrow_their_bits: "budget-exact",
+    softmax_behind_the_code: "budget-exact",
 }
-
-
-def as_json(data: bytes) -> dict[str, Any]:
-    """The manifest within a bundle, for a look at it."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        parsed: dict[str, Any] = json.loads(archive.read("manifest.json"))
-    return parsed

@@ -102,6 +102,37 @@ def mlp(spec: InputSpec = SPEC, *, hidden: int = 12, seed: int = 0) -> bytes:
     return bytes_of(mlp_model(spec, hidden=hidden, seed=seed))
 
 
+def signed_code(*tail: onnx.NodeProto, bits: int = 6, **constants: np.ndarray) -> bytes:
+    """A fair O with a code of signs: `code` of `logits`, and `generated` of `code`.
+
+    Args:
+        tail: Nodes from `flat`, `logits`, `code` or `generated` to `output`; none sends what was generated.
+        bits: Length of the code.
+        constants: Others than the fair ones: `w` (VALUES, bits), `g` (bits, VALUES), or further ones.
+    """
+    random = np.random.default_rng(0)
+    values = SPEC.values
+    fair = {
+        "w": random.normal(0, 1, (values, bits)).astype(np.float32),
+        "g": (random.integers(-32, 33, (bits, values)) / 256).astype(np.float32),
+        "half": np.full(values, 0.5, np.float32),
+        "zero": f32(0),
+        "one": f32(1),
+        "minus": f32(-1),
+        "shape": i64(-1, *SPEC.shape),
+    }
+    nodes = [
+        node("Flatten", "input", "flat", axis=1),
+        node("Gemm", "flat w", "logits"),
+        node("Greater", "logits zero", "bits"),
+        node("Where", "bits one minus", "code"),
+        node("Gemm", "code g half", "values"),
+        node("Clip", "values zero one", "generated"),
+        *(tail or (node("Reshape", "generated shape", "output"),)),
+    ]
+    return bytes_of(graph_of(nodes, fair | constants))
+
+
 def cnn(spec: InputSpec = SPEC, *, seed: int = 0) -> bytes:
     """A fair convolutional O with batch normalisation and a sigmoid at its end."""
     random = np.random.default_rng(seed)

@@ -19,7 +19,9 @@ from tests.malformed.corpus import FACTS, KEY, OTHER_KEY
 
 def named_bundle(name: str, *, seed: int, key: Ed25519PrivateKey = KEY, **changes: Any) -> bytes:
     facts = FACTS | {"name": name} | changes
-    return build_bundle(graph=graphs.mlp(facts["input"], seed=seed), key=key, **facts)
+    # A budget must be proved by the graph.
+    build = graphs.mlp if facts["budget_bits"] is None else graphs.coded
+    return build_bundle(graph=build(facts["input"], seed=seed), key=key, **facts)
 
 
 def good(folder: Path) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import final
 
 from obfnet.bundle.archive import MANIFEST_MEMBER, SIGNATURE_MEMBER, read_file, unpack
+from obfnet.bundle.cut import check_budget
+from obfnet.bundle.exact import check_exact
 from obfnet.bundle.graph import check_graph
 from obfnet.bundle.keys import is_signed
 from obfnet.bundle.manifest import GRAPH_MEMBER, Manifest
@@ -140,6 +142,10 @@ def inspect_bundle(
 
         # 23. runs ... 25. pass-through-probes
         check_outputs(graph, manifest.input, seed=int(manifest.members[GRAPH_MEMBER][:16], 16))
+
+        # 26. budget-cut, 27. budget-exact
+        if manifest.budget_bits is not None:
+            check_exact(graph, check_budget(graph, manifest.input, manifest.budget_bits))
     except BundleError as exc:
         raise named(exc, name) from exc.__cause__
     return Bundle(manifest=manifest, graph=graph, sha256=sha256_hex(data), size_bytes=len(data), path=path)

@@ -34,6 +34,8 @@ BUNDLE_STEPS: Final[dict[str, str]] = {
     "runs": "a graph that ONNX Runtime loads and runs within the memory limit",
     "outputs": "obfuscated samples of the shape, type and range of raw ones on every probe",
     "pass-through-probes": "obfuscated values that are no copies of raw ones on random probes",
+    "budget-cut": "the claimed budget proved by the graph: all of the sample passes a cut of known size",
+    "budget-exact": "nothing behind the cut that is ever rounded: the same code, the same bytes",
 }
 
 POOL_STEPS: Final[dict[str, str]] = {

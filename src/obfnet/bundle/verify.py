@@ -14,6 +14,7 @@ from obfnet.bundle.steps import BUNDLE_STEPS, POOL_STEPS
 from obfnet.bundle.trust import Trust
 
 _ONLY_WHEN_ASKED = ("inference-network", "pool-inference-network")
+_ONLY_WITH_A_BUDGET = ("budget-cut", "budget-exact")
 
 
 @final
@@ -25,7 +26,7 @@ class Check:
         number: Its place among the checks of its kind, from 1.
         step: Its name, as `BundleError.step` would give it.
         meaning: What was found right.
-        made: False for a check that was not asked for.
+        made: False for a check that was not asked for, or that only a claimed budget needs.
     """
 
     number: int
@@ -78,7 +79,7 @@ class Verification:
 
     @property
     def budget_bits(self) -> float | None:
-        """The largest budget among the bundles, as claimed by their coordinator; None if one has none."""
+        """The largest budget among the bundles, as their graphs prove it; None if one has none."""
         budgets = [bundle.budget_bits for bundle in self.bundles if bundle.budget_bits is not None]
         return max(budgets) if len(budgets) == self.count else None
 
@@ -123,21 +124,26 @@ def verify(
         path = path.parent
     if not path.is_dir():
         bundle = read_bundle(path, trust=trust, inference_network_id=inference_network_id)
-        checks = _checks(BUNDLE_STEPS, inference_network_id)
+        checks = _checks(BUNDLE_STEPS, inference_network_id, (bundle,))
         return _verification(path, "bundle", (bundle,), checks)
     pool = read_pool(path, trust=trust, inference_network_id=inference_network_id)
-    asked = _checks(POOL_STEPS, inference_network_id)
+    asked = _checks(POOL_STEPS, inference_network_id, pool.bundles)
     # Within a pool the bundles' network is compared with the pool's, by `pool-agreement`.
-    return _verification(path, "pool", pool.bundles, asked + _checks(BUNDLE_STEPS, None))
+    return _verification(path, "pool", pool.bundles, asked + _checks(BUNDLE_STEPS, None, pool.bundles))
 
 
-def _checks(steps: dict[str, str], inference_network_id: str | None) -> tuple[Check, ...]:
+def _checks(
+    steps: dict[str, str], inference_network_id: str | None, bundles: tuple[Bundle, ...]
+) -> tuple[Check, ...]:
+    not_made = set() if inference_network_id is not None else set(_ONLY_WHEN_ASKED)
+    if all(bundle.manifest.budget_bits is None for bundle in bundles):
+        not_made |= set(_ONLY_WITH_A_BUDGET)
     return tuple(
         Check(
             number=number,
             step=step,
             meaning=meaning,
-            made=step not in _ONLY_WHEN_ASKED or inference_network_id is not None,
+            made=step not in not_made,
         )
         for number, (step, meaning) in enumerate(steps.items(), 1)
     )

@@ -49,7 +49,7 @@ def verify(
     ]
     lines += [
         f"{verification.kind} of {verification.count}, signed by {verification.public_key}",
-        f"made for inference network {verification.inference_network_id[:12]}; budget claimed: {budget}",
+        f"made for inference network {verification.inference_network_id[:12]}; budget proved: {budget}",
         "good: a device would run it; how much it leaks is for the audit to say",
     ]
     print_result(verification.to_dict(), lines, as_json=as_json, out=out)

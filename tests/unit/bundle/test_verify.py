@@ -20,7 +20,8 @@ def test_report_of_a_bundle(tmp_path: Path) -> None:
     assert report.budget_bits is None
     assert [check.step for check in report.checks] == list(BUNDLE_STEPS)
     assert [check.number for check in report.checks] == list(range(1, len(BUNDLE_STEPS) + 1))
-    assert all(check.made for check in report.checks)
+    made = [check.step for check in report.checks if check.made]
+    assert made == [step for step in BUNDLE_STEPS if not step.startswith("budget-")]
     assert report.bundles[0].protection == "published"
     assert report.bundles[0].size_bytes == len(corpus.good())
 
@@ -28,7 +29,11 @@ def test_report_of_a_bundle(tmp_path: Path) -> None:
 def test_check_that_was_not_asked_for_is_not_claimed(tmp_path: Path) -> None:
     (tmp_path / "a.obfnet").write_bytes(corpus.good())
     report = verify(tmp_path / "a.obfnet", trust=TRUST)
-    assert [check.step for check in report.checks if not check.made] == ["inference-network"]
+    assert [check.step for check in report.checks if not check.made] == [
+        "inference-network",
+        "budget-cut",
+        "budget-exact",
+    ]
 
 
 def test_report_of_a_pool_by_folder_and_by_its_list(tmp_path: Path) -> None:
@@ -54,3 +59,11 @@ def test_what_is_wrong_raises(tmp_path: Path) -> None:
         verify(tmp_path / "nothing", trust=TRUST)
     with pytest.raises(BundleError, match="check 'pool-index'"):
         verify(tmp_path, trust=TRUST)
+
+
+def test_a_budget_is_reported_as_proved(tmp_path: Path) -> None:
+    (tmp_path / "a.obfnet").write_bytes(named_bundle("coded", seed=0, budget_bits=4.0))
+    report = verify(tmp_path / "a.obfnet", trust=TRUST)
+    assert report.budget_bits == 4
+    made = {check.step for check in report.checks if check.made}
+    assert {"budget-cut", "budget-exact"} <= made
