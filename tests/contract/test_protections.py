@@ -5,11 +5,16 @@ import torch
 
 from obfnet.core.errors import UnknownNameError
 from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
-from obfnet.training.protections import PROTECTIONS
+from obfnet.training.protections import PROTECTIONS, Protection
 
 SHAPE = (1, 20, 45)
-# Name, ceiling of what a request can leak in bits.
-ROWS: dict[str, float | None] = {"published": None}
+# Name, bits asked for, ceiling of what a request can leak in bits.
+ROWS: dict[str, tuple[int | None, float | None]] = {"published": (None, None), "coded": (6, 6.0)}
+
+
+def made(name: str) -> Protection:
+    protection: Protection = PROTECTIONS.get(name)(ROWS[name][0])
+    return protection
 
 
 def test_every_protection_has_a_row() -> None:
@@ -17,28 +22,28 @@ def test_every_protection_has_a_row() -> None:
 
 
 def test_an_unknown_protection_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: published"):
+    with pytest.raises(UnknownNameError, match="known: published, coded"):
         PROTECTIONS.get("magic")
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_protection_says_its_name_and_its_ceiling(name: str) -> None:
-    protection = PROTECTIONS.get(name)()
-    assert (protection.name, protection.budget_bits) == (name, ROWS[name])
+    protection = made(name)
+    assert (protection.name, protection.budget_bits) == (name, ROWS[name][1])
 
 
 @pytest.mark.parametrize("architecture", OBFUSCATION_ARCHITECTURES.names())
 @pytest.mark.parametrize("name", ROWS)
 def test_gradients_reach_O_and_never_I(name: str, architecture: str) -> None:  # noqa: N802
     torch.manual_seed(0)
-    protection = PROTECTIONS.get(name)()
+    protection = made(name)
     inference = INFERENCE_ARCHITECTURES.get("cnn")(SHAPE, 10).eval().requires_grad_(False)
-    network = protection.build(SHAPE, architecture, 12)
+    network = protection.build(SHAPE, architecture, 12, 10)
     raw, labels = torch.rand(16, *SHAPE), torch.arange(16) % 10
     obfuscated = network(raw)
     assert obfuscated.shape == raw.shape
     assert 0 <= obfuscated.min() <= obfuscated.max() <= 1
-    loss = protection.loss(inference, obfuscated, raw, labels)
+    loss = protection.loss(network, inference, raw, labels)
     assert loss.shape == ()
     assert loss.isfinite()
     loss.backward()  # type: ignore[no-untyped-call]
@@ -51,7 +56,7 @@ def test_gradients_reach_O_and_never_I(name: str, architecture: str) -> None:  #
 def test_the_random_state_decides_the_network(name: str) -> None:
     def built(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        network = PROTECTIONS.get(name)().build(SHAPE, "mlp", 12)
+        network = made(name).build(SHAPE, "mlp", 12, 10)
         return torch.cat([value.flatten() for value in network.parameters()])
 
     assert torch.equal(built(1), built(1))
@@ -61,15 +66,15 @@ def test_the_random_state_decides_the_network(name: str) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_few_steps_make_the_loss_smaller(name: str) -> None:
     torch.manual_seed(0)
-    protection = PROTECTIONS.get(name)()
+    protection = made(name)
     inference = INFERENCE_ARCHITECTURES.get("mlp")(SHAPE, 10).eval().requires_grad_(False)
-    network = protection.build(SHAPE, "mlp", 12)
+    network = protection.build(SHAPE, "mlp", 12, 10)
     raw, labels = torch.rand(32, *SHAPE), torch.arange(32) % 10
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
         optimiser.zero_grad()
-        loss = protection.loss(inference, network(raw), raw, labels)
+        loss = protection.loss(network, inference, raw, labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())

@@ -114,7 +114,12 @@ def inference(
     default=None,
     help="Width of the bottleneck.  [default: the network's]",
 )
-@click.option("--protection", default="published", show_default=True, help="How O is limited.")
+@click.option(
+    "--protection", default="published", show_default=True, help="How O is limited: published or coded."
+)
+@click.option(
+    "--bits", type=int, default=None, help="Budget of one request, for protection coded: 1 to 256 bits."
+)
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option(
     "--epochs", type=float, default=None, help="Passes over the training samples.  [default: the case's]"
@@ -132,6 +137,7 @@ def obfuscation(
     arch: str,
     hidden: int | None,
     protection: str,
+    bits: int | None,
     count: int,
     epochs: float | None,
     processor: str,
@@ -158,7 +164,13 @@ def obfuscation(
 
     schedule = obfuscation_schedule(spec, epochs=epochs)
     settings = PoolSettings(
-        architecture=arch, hidden=hidden, protection=protection, count=count, schedule=schedule, seed=seed
+        architecture=arch,
+        hidden=hidden,
+        protection=protection,
+        bits=bits,
+        count=count,
+        schedule=schedule,
+        seed=seed,
     )
     progress = terminal_progress()
     network = load_inference(inference_path)

@@ -54,6 +54,7 @@ class PoolSettings:
             takes the case's first.
         hidden: Width of the bottleneck, ≥ 1; None takes the architecture's own.
         protection: Registry name.
+        bits: Budget of a request, for a protection that has one.
         count: Number of networks K, ≥ 1.
         schedule: Length and learning rate; each network sees every training sample `epochs` times. None
             takes the case's own.
@@ -64,6 +65,7 @@ class PoolSettings:
     architecture: str = ""
     hidden: int | None = None
     protection: str = "published"
+    bits: int | None = None
     count: int = 4
     schedule: Schedule | None = None
     augmentation: tuple[str, ...] | None = None
@@ -81,6 +83,7 @@ class PoolSettings:
             architecture=architecture,
             hidden=network.default_hidden if self.hidden is None else self.hidden,
             protection=self.protection,
+            bits=self.bits,
             count=self.count,
             schedule=self.schedule or obfuscation_schedule(dataset.spec),
             augmentation=dataset.spec.recipe.obfuscation_augmentation
@@ -104,6 +107,7 @@ class PoolPlan:
         architecture: Registry name.
         hidden: Width of the bottleneck.
         protection: Registry name.
+        bits: Budget of a request, or None.
         count: Number of networks K.
         schedule: Length and learning rate.
         augmentation: Changes that training samples go through.
@@ -113,6 +117,7 @@ class PoolPlan:
     architecture: str
     hidden: int
     protection: str
+    bits: int | None
     count: int
     schedule: Schedule
     augmentation: tuple[str, ...]
@@ -171,8 +176,8 @@ def train_obfuscation(
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
-    protection = PROTECTIONS.get(plan.protection)()
-    networks = _fresh_networks(protection, plan, inference.card.input)
+    protection = PROTECTIONS.get(plan.protection)(plan.bits)
+    networks = _fresh_networks(protection, plan, inference.card.input, len(inference.card.classes))
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
     frozen = _state_hash(inference.network)
     _train_together(
@@ -205,12 +210,12 @@ def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
         )
 
 
-def _fresh_networks(protection: Protection, plan: PoolPlan, spec: InputSpec) -> nn.ModuleList:
+def _fresh_networks(protection: Protection, plan: PoolPlan, spec: InputSpec, classes: int) -> nn.ModuleList:
     networks = nn.ModuleList()
     for number in range(plan.count):
         torch.manual_seed(plan.seed * 10_007 + number + 1)
         channels, height, width = spec.shape
-        networks.append(protection.build((channels, height, width), plan.architecture, plan.hidden))
+        networks.append(protection.build((channels, height, width), plan.architecture, plan.hidden, classes))
     torch.manual_seed(plan.seed)
     return networks
 
@@ -231,10 +236,14 @@ def _train_together(
     inference.network.to(place)
     precision = precision_of(inference.card.architecture)
 
-    def descend(network: nn.Module, raw: Tensor, wanted: Tensor) -> float:
-        sent = _as_sent(network(raw), integer=integer).contiguous(memory_format=torch.channels_last)
+    def answer(samples: Tensor) -> Tensor:
+        sent = _as_sent(samples, integer=integer).contiguous(memory_format=torch.channels_last)
         with arithmetic(precision, place):
-            loss = protection.loss(inference.network, sent, raw, wanted)
+            scores: Tensor = inference.network(sent)
+        return scores.float()
+
+    def descend(network: nn.Module, raw: Tensor, wanted: Tensor) -> float:
+        loss = protection.loss(network, answer, raw, wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 

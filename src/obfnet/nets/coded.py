@@ -1,0 +1,132 @@
+"""Obfuscation networks with a finite code in the middle: a sample, a few bits, and a sample made of these.
+
+An encoder decides bits; a generator turns them into a sample that the inference network understands. Behind
+the bits every number is a multiple of a power of two, so that the same bits give the same bytes whatever the
+engine, its threads and the batch. What the two are trained for is an affair of a protection (`training`).
+"""
+
+import math
+from typing import Final, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from obfnet.core.errors import UsageError
+from obfnet.nets import Shape
+
+MOST_BITS: Final = 256
+_GENERATOR_WIDTH: Final = 64
+# Weights are multiples of 2^-8, so that products of two layers are multiples of 2^-16; see `_bounded`.
+_STEPS: Final = 256.0
+_MANTISSA: Final = 2.0**24
+_LARGEST_FEATURE: Final = 4.0
+# Samples of more values are generated at half or a quarter of their resolution, and repeated.
+_GENERATED: Final = 1_024
+
+
+class CodedObfuscation(nn.Module):
+    """Encoder, sign, generator: at most 2^bits different outputs.
+
+    Args:
+        shape: Channels, height and width of a sample.
+        bits: Length of the code, 1 to 256.
+        encoder: `(N, C, H, W)` in [0, 1] to `(N, bits)`, any real numbers.
+
+    Raises:
+        UsageError: a length out of range.
+
+    Source: the sign with a straight-through gradient is Bengio, Léonard and Courville 2013, *Estimating or
+        Propagating Gradients Through Stochastic Neurons*.
+
+    Does not guarantee: that a code tells little about the sample within its 2^bits values.
+    """
+
+    def __init__(self, shape: Shape, bits: int, encoder: nn.Module) -> None:
+        super().__init__()
+        if not 1 <= bits <= MOST_BITS:
+            raise UsageError(f"1 to {MOST_BITS} bits", str(bits), "change --bits")
+        self.shape, self.bits = shape, bits
+        self.encoder = encoder
+        self.generator = ExactGenerator(shape, bits)
+
+    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
+        """Obfuscated samples in [0, 1]."""
+        return self.generate(self.decide(raw))
+
+    def decide(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N bits"]:
+        """What the encoder makes of samples, before its sign is taken."""
+        decided: Tensor = self.encoder(raw)
+        return decided
+
+    def generate(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
+        """The sample of the code whose bits are the signs; gradients go straight through the sign."""
+        code = torch.where(decided > 0, 1.0, -1.0)
+        if self.training:
+            soft = decided.tanh()
+            code = soft + (code - soft).detach()
+        generated: Tensor = self.generator(code)
+        return generated
+
+
+@final
+class ExactGenerator(nn.Module):
+    """A code of signs to a sample, through one hidden layer, without any rounding.
+
+    Weights are rounded to multiples of 1/256 whenever they are used in training, with gradients straight
+    through, and for good when training ends (`eval`). They are bounded so that no sum leaves 24 bits.
+
+    Args:
+        shape: Channels, height and width of a sample.
+        bits: Length of the code.
+    """
+
+    def __init__(self, shape: Shape, bits: int) -> None:
+        super().__init__()
+        self.shape = shape
+        channels, height, width = shape
+        self.scale = 1
+        while channels * math.ceil(height / self.scale) * math.ceil(width / self.scale) > _GENERATED:
+            self.scale *= 2
+        self.small = (channels, math.ceil(height / self.scale), math.ceil(width / self.scale))
+        self.hidden = nn.Linear(bits, _GENERATOR_WIDTH)
+        self.values = nn.Linear(_GENERATOR_WIDTH, math.prod(self.small))
+        nn.init.constant_(self.values.bias, 0.5)
+
+    def forward(self, code: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
+        """Samples in [0, 1], multiples of 2^-16."""
+        features = self._apply_layer(self.hidden, code, 1.0).clamp(0.0, _LARGEST_FEATURE)
+        values = self._apply_layer(self.values, features, _LARGEST_FEATURE).clamp(0.0, 1.0)
+        small = values.reshape(-1, *self.small)
+        if self.scale == 1:
+            return small
+        large: Tensor = nn.functional.interpolate(small, scale_factor=float(self.scale), mode="nearest")
+        return large[:, :, : self.shape[1], : self.shape[2]]
+
+    def train(self, mode: bool = True) -> "ExactGenerator":
+        """Training mode, or evaluation mode, for which the weights are rounded where they are."""
+        if not mode:
+            with torch.no_grad():
+                for layer, most in ((self.hidden, 1.0), (self.values, _LARGEST_FEATURE)):
+                    layer.weight.copy_(_on_grid(layer.weight, _bound(layer, most)))
+                    layer.bias.copy_(_on_grid(layer.bias, 1.0))
+        return super().train(mode)
+
+    def _apply_layer(self, layer: nn.Linear, values: Tensor, most: float) -> Tensor:
+        if not self.training:
+            plain: Tensor = layer(values)
+            return plain
+        weight, bound = layer.weight, _bound(layer, most)
+        # The gradient goes straight through the rounding.
+        weight = weight + (_on_grid(weight, bound) - weight).detach()
+        bias = layer.bias + (_on_grid(layer.bias, 1.0) - layer.bias).detach()
+        return nn.functional.linear(values, weight, bias)
+
+
+def _bound(layer: nn.Linear, most: float) -> float:
+    """How large a weight may be: no input is larger than `most`, and no sum may leave 24 bits."""
+    return min(1.0, 0.99 * _MANTISSA / _STEPS**2 / (most * (layer.in_features + 1)))
+
+
+def _on_grid(weights: Tensor, bound: float) -> Tensor:
+    return (weights.clamp(-bound, bound) * _STEPS).round() / _STEPS

@@ -1,0 +1,155 @@
+"""The protection `coded`: words, exact generation, a pool that proves its budget, and what it refuses."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from obfnet.bundle.cut import check_budget
+from obfnet.bundle.exact import check_exact
+from obfnet.core.errors import UsageError
+from obfnet.core.spec import InputSpec
+from obfnet.export import obfuscation_onnx
+from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.coded_encoders import coded_encoder
+from obfnet.nets.cost import count_macs, count_parameters
+from obfnet.nets.obfuscation import ObfuscationMLP
+from obfnet.training.coded import Coded, class_words
+
+
+def spec_of(shape: tuple[int, int, int], dtype: str = "float32") -> InputSpec:
+    high = 255 if dtype == "uint8" else 1.0
+    return InputSpec(shape=shape, dtype=dtype, low=0, high=high, layout="CHW", preprocessing="none")
+
+
+def network_of(shape: tuple[int, int, int], bits: int, architecture: str = "mlp") -> CodedObfuscation:
+    torch.manual_seed(0)
+    network = Coded(bits).build(shape, architecture, 32, 10)
+    assert isinstance(network, CodedObfuscation)
+    # Trained weights are larger than fresh ones.
+    for layer in (network.generator.hidden, network.generator.values):
+        nn.init.normal_(layer.weight, std=0.5)
+    return network.eval()
+
+
+def test_words_differ_and_are_as_far_apart_as_the_length_allows() -> None:
+    torch.manual_seed(0)
+    for bits, least in ((4, 1), (8, 3), (16, 6), (64, 26)):
+        words = class_words(10, bits)
+        assert words.shape == (10, bits)
+        assert set(words.unique().tolist()) <= {0.0, 1.0}
+        distances = [int((a != b).sum()) for a, b in itertools.combinations(words, 2)]
+        assert min(distances) >= least
+
+
+def test_too_few_bits_for_the_classes_still_give_words() -> None:
+    assert class_words(10, 2).shape == (10, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize(
+    ("shape", "bits", "architecture"),
+    [
+        ((1, 8, 8), 1, "mlp"),
+        ((1, 28, 28), 16, "mlp"),
+        ((1, 28, 28), 12, "cnn"),
+        ((3, 64, 64), 64, "conv"),
+        ((1, 20, 45), 8, "mlp"),
+        ((3, 33, 47), 20, "mlp"),
+    ],
+)
+def test_the_exported_graph_proves_its_budget(
+    shape: tuple[int, int, int], bits: int, architecture: str, dtype: str
+) -> None:
+    spec = spec_of(shape, dtype)
+    graph = obfuscation_onnx(network_of(shape, bits, architecture), spec)
+    cut = check_budget(graph, spec, bits)
+    assert cut.bits == bits
+    check_exact(graph, cut)
+
+
+def test_every_code_gives_the_same_bytes_in_any_batch_and_by_any_engine() -> None:
+    bits = 12
+    network = network_of((1, 8, 8), bits)
+    codes = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=bits)))
+    with torch.no_grad():
+        whole = network.generate(codes).numpy()
+        assert whole.min() >= 0
+        assert whole.max() <= 1
+        for size in (1, 7, 64, 1000):
+            parts = [network.generate(some).numpy() for some in codes[:2000].split(size)]
+            assert np.concatenate(parts).tobytes() == whole[:2000].tobytes()
+        shuffled = torch.randperm(len(codes))
+        assert network.generate(codes[shuffled]).numpy().tobytes() == whole[shuffled.numpy()].tobytes()
+    # In double precision nothing is rounded for certain.
+    with torch.no_grad():
+        exact = network.generator.double()(codes.double()).numpy()
+    assert (exact == whole).all()
+
+
+def test_the_engine_of_a_device_gives_as_many_outputs_as_codes_and_no_more() -> None:
+    network, spec = network_of((1, 8, 8), 3), spec_of((1, 8, 8))
+    session = onnxruntime.InferenceSession(obfuscation_onnx(network, spec))
+    raw = np.random.default_rng(0).random((3_000, 1, 8, 8), dtype=np.float32)
+    sent = {session.run(None, {"input": raw[at : at + 1]})[0].tobytes() for at in range(200)}
+    for size in (7, 3_000):
+        whole = np.concatenate(
+            [session.run(None, {"input": raw[at : at + size]})[0] for at in range(0, len(raw), size)]
+        )
+        sent |= {one.tobytes() for one in whole}
+    assert 1 < len(sent) <= 2**3
+
+
+def test_a_coded_network_costs_no_more_than_the_published_one() -> None:
+    shape = (1, 28, 28)
+    published = ObfuscationMLP(shape, 100)
+    for bits in (4, 8, 16):
+        coded = Coded(bits).build(shape, "mlp", 100, 10)
+        assert count_macs(coded, shape) <= count_macs(published, shape)
+        assert count_parameters(coded) <= count_parameters(published)
+
+
+def test_gradients_go_straight_through_the_sign_and_the_rounding() -> None:
+    network = network_of((1, 8, 8), 6).train()
+    raw = torch.rand(16, 1, 8, 8)
+    network(raw).square().mean().backward()
+    for part in (network.encoder, network.generator):
+        assert all(value.grad is not None and value.grad.abs().max() > 0 for value in part.parameters())
+
+
+@pytest.mark.parametrize("bits", [None, 0, -1, 257, 1_000])
+def test_impossible_budgets_are_refused(bits: int | None) -> None:
+    with pytest.raises(UsageError, match="a budget of 1 to 256 bits"):
+        Coded(bits)
+
+
+def test_a_published_network_too_cheap_for_any_encoder_is_refused() -> None:
+    with pytest.raises(UsageError, match="raise --hidden"):
+        coded_encoder("conv", (3, 32, 32), 1, 8)
+
+
+def test_a_pool_is_trained_proved_and_read_back(tmp_path: Path) -> None:
+    from obfnet.bundle import Trust, load_or_create_coordinator_key, public_key_text, read_pool
+    from obfnet.data.cases import load_case
+    from obfnet.fitting import Schedule
+    from obfnet.training.inference import train_inference
+    from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+
+    dataset, key = load_case("digits"), load_or_create_coordinator_key(tmp_path / "key")
+    inference = train_inference(
+        dataset, out=tmp_path / "inference", architecture="mlp", schedule=Schedule(epochs=20), place="cpu"
+    )
+    settings = PoolSettings(
+        architecture="mlp", protection="coded", bits=8, count=2, schedule=Schedule(epochs=15)
+    )
+    pool = train_obfuscation(
+        dataset, inference, out=tmp_path / "pool", key=key, settings=settings, place="cpu"
+    )
+    assert min(pool.validation_accuracy) > 0.7
+    read = read_pool(pool.folder, trust=Trust(explicit=(public_key_text(key),)))
+    assert [bundle.manifest.budget_bits for bundle in read.bundles] == [8.0, 8.0]
+    assert [bundle.manifest.protection for bundle in read.bundles] == ["coded", "coded"]
