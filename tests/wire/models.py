@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from obfnet.bundle.manifest import Manifest
 from obfnet.bundle.pool import Pool
 from obfnet.bundle.reader import Bundle
+from obfnet.core.files import sha256_hex
 from obfnet.core.spec import InputSpec
 
 SHAPE = (1, 4, 4)
@@ -101,7 +102,7 @@ def faulty_obfuscators():
     }
 
 
-def bundle_of(graph, *, name="bundle-0", spec=SPEC):
+def bundle_of(graph, *, name="bundle-0", spec=SPEC, budget_bits=None):
     """A bundle that no reader has seen."""
     manifest = Manifest(
         name=name,
@@ -112,17 +113,20 @@ def bundle_of(graph, *, name="bundle-0", spec=SPEC):
         hidden=None,
         parameters=1,
         macs=1,
-        budget_bits=None,
+        budget_bits=budget_bits,
         inference_network_id="0" * 64,
         members={"obfuscate.onnx": "0" * 64},
         public_key="ed25519:" + "0" * 64,
     )
-    return Bundle(manifest=manifest, graph=graph, sha256="0" * 64, size_bytes=len(graph))
+    return Bundle(manifest=manifest, graph=graph, sha256=sha256_hex(graph), size_bytes=len(graph))
 
 
-def pool_of(*graphs, spec=SPEC):
+def pool_of(*graphs, spec=SPEC, budget_bits=None):
     """A pool that no reader has seen."""
-    bundles = tuple(bundle_of(graph, name=f"bundle-{index}", spec=spec) for index, graph in enumerate(graphs))
+    bundles = tuple(
+        bundle_of(graph, name=f"bundle-{index}", spec=spec, budget_bits=budget_bits)
+        for index, graph in enumerate(graphs)
+    )
     return Pool(
         bundles=bundles,
         folder=Path("nowhere"),

@@ -6,6 +6,7 @@ import click
 
 from obfnet.bundle import Trust, read_pool
 from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.core.errors import UsageError
 from obfnet.edge import Device, UnsafeRawPassthrough
 
 
@@ -27,6 +28,18 @@ from obfnet.edge import Device, UnsafeRawPassthrough
     help="How tensors travel.",
 )
 @click.option("--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--meter",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="File that counts the bits sent; for a pool with a budget.",
+)
+@click.option(
+    "--limit-bits",
+    type=float,
+    default=None,
+    help="Most bits to send in all.  [default: no limit]",
+)
 @trust_option
 @common_options(out="File for the answer as JSON.")
 def infer(
@@ -37,6 +50,8 @@ def infer(
     model: str | None,
     protocol: str,
     timeout_s: float,
+    meter: Path | None,
+    limit_bits: float | None,
     trust: tuple[str, ...],
     seed: int,
     data_dir: Path | None,
@@ -54,12 +69,23 @@ def infer(
     pool = read_pool(pool_path, trust=checked)
     asker: Device | UnsafeRawPassthrough
     if send_raw:
+        if meter is not None or limit_bits is not None:
+            raise UsageError("no meter and no limit with --raw", "one", "raw samples have no budget to count")
         click.echo("obfnet: sending the raw sample, unprotected", err=True)
         asker = UnsafeRawPassthrough(url, pool.input, model=model, protocol=protocol, timeout_s=timeout_s)
     else:
-        asker = Device(pool, url, model=model, protocol=protocol, timeout_s=timeout_s)
+        asker = Device(
+            pool,
+            url,
+            model=model,
+            protocol=protocol,
+            timeout_s=timeout_s,
+            meter=meter,
+            limit_bits=limit_bits,
+        )
     with asker:
         answer = asker.infer(input_path)
+        spent = asker.spent_bits if isinstance(asker, Device) else None
     result = {
         "labels": answer.labels.tolist(),
         "scores": answer.scores.tolist(),
@@ -68,6 +94,7 @@ def infer(
         "request_bytes": answer.request_bytes,
         "obfuscate_us": answer.obfuscate_s * 1e6,
         "total_us": answer.total_s * 1e6,
+        "spent_bits": spent,
     }
     sent = "raw" if send_raw else f"obfuscated by {answer.bundle}"
     lines = [
@@ -77,4 +104,6 @@ def infer(
     lines.append(
         f"sent {sent}: {answer.request_bytes} bytes, {answer.protocol}, {answer.total_s * 1e3:.1f} ms"
     )
+    if spent is not None:
+        lines.append(f"bits spent so far: {spent:g}" + ("" if limit_bits is None else f" of {limit_bits:g}"))
     print_result(result, lines, as_json=as_json, out=out)

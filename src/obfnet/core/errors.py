@@ -13,6 +13,7 @@ payloads or secrets.
     ├── DataError                a data set or a sample file is missing or broken
     │   ├── ChecksumError
     │   └── NoSourceError        no source gave a file (`data.fetch`)
+    ├── BudgetSpentError         the device's limit of bits is reached; nothing was sent
     ├── BundleError              a bundle or a pool was refused; `step` names the check
     │   └── UntrustedKeyError
     ├── BackendError             the inference service did not answer as the protocol says
@@ -96,6 +97,10 @@ class BundleError(ObfNetError):
 
 class UntrustedKeyError(BundleError):
     """The signature is good, but of a key that this device does not trust."""
+
+
+class BudgetSpentError(ObfNetError):
+    """The device has sent as many bits as its limit allows; nothing more is sent."""
 
 
 class BackendError(ObfNetError):

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.bundle import Pool, Trust, read_pool
-from obfnet.core.errors import BundleError
+from obfnet.core.errors import BundleError, UsageError
+from obfnet.core.files import sha256_hex
 from obfnet.core.spec import InputSpec, Samples
 from obfnet.edge.inputs import read_samples
+from obfnet.edge.meter import BudgetMeter
 from obfnet.edge.session import ObfuscationSession
 from obfnet.oip import Client, connect
 
@@ -64,10 +66,13 @@ class Device:
             same host.
         ca_path: PEM file of the certificate authorities to trust instead of the usual ones.
         use_environment_proxies: Go through the proxies that the environment names.
+        meter: File that keeps the count of bits sent across restarts; None counts in this object alone.
+        limit_bits: Most bits to send, all requests together; None counts without a limit.
 
     Raises:
         BundleError: the pool was refused, or is empty.
-        UsageError, MissingExtraError: as `oip.connect`.
+        UsageError, MissingExtraError: as `oip.connect`; a meter or a limit for a pool without a budget.
+        DataError, OutputError: the meter's file is broken, another pool's, or cannot be kept.
 
     Does not guarantee: that the backend learns nothing from obfuscated samples; see the audit of the
     pool. The time a request takes is not hidden either.
@@ -85,10 +90,13 @@ class Device:
         retries: int = 2,
         ca_path: Path | str | None = None,
         use_environment_proxies: bool = False,
+        meter: Path | str | None = None,
+        limit_bits: float | None = None,
     ) -> None:
         self._pool = pool if isinstance(pool, Pool) else read_pool(pool, trust=trust)
         if not self._pool.bundles:
             raise BundleError("pool-empty", "at least one bundle in the pool", "none", "train a pool first")
+        self._meter = _meter_of(self._pool, meter, limit_bits)
         self._sessions: dict[int, ObfuscationSession] = {}
         self._client = connect(
             url,
@@ -106,6 +114,16 @@ class Device:
         spec: InputSpec = self._pool.bundles[0].input
         return spec
 
+    @property
+    def budget_bits(self) -> float | None:
+        """What one sample can leak at most, in bits; None where a bundle of the pool has no ceiling."""
+        return _budget_of(self._pool)
+
+    @property
+    def spent_bits(self) -> float | None:
+        """What all requests so far can have leaked at most, in bits; None where there is no ceiling."""
+        return None if self._meter is None else self._meter.spent_bits
+
     def infer(self, raw: Samples | Path | str) -> Answer:
         """Labels for one batch of raw samples; one request, through one bundle.
 
@@ -121,6 +139,8 @@ class Device:
         Raises:
             InputError, DataError: the samples do not fit; nothing was sent.
             BundleError: obfuscation failed; nothing was sent, nor a connection opened.
+            BudgetSpentError: the limit of bits would be passed; nothing was sent, nor a connection opened.
+            OutputError: the bits cannot be counted; likewise.
             BackendError: the backend could not be asked, or its answer is not to be believed.
         """
         started = time.perf_counter()
@@ -135,7 +155,10 @@ class Device:
         begun = time.perf_counter()
         obfuscated = session.obfuscate(samples)
         obfuscate_s = time.perf_counter() - begun
-        # 4. Only now is there a connection; it checks that the backend's model takes such samples.
+        # 4. Counted before it is sent: a count that is too high harms nobody.
+        if self._meter is not None:
+            self._meter.spend((_budget_of(self._pool) or 0.0) * len(samples))
+        # 5. Only now is there a connection; it checks that the backend's model takes such samples.
         name = self._pool.bundles[index].manifest.name
         return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=name)
 
@@ -217,6 +240,25 @@ class UnsafeRawPassthrough:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _budget_of(pool: Pool) -> float | None:
+    budgets = [bundle.manifest.budget_bits for bundle in pool.bundles]
+    known = [bits for bits in budgets if bits is not None]
+    return max(known) if len(known) == len(budgets) else None
+
+
+def _meter_of(pool: Pool, path: Path | str | None, limit_bits: float | None) -> BudgetMeter | None:
+    if _budget_of(pool) is None:
+        if path is not None or limit_bits is not None:
+            raise UsageError(
+                "a pool with a budget for a meter or a limit",
+                "one without a ceiling on what a request can leak",
+                "train it with --protection coded, or leave both out",
+            )
+        return None
+    whose = sha256_hex("".join(sorted(bundle.sha256 for bundle in pool.bundles)).encode())
+    return BudgetMeter(whose, limit_bits=limit_bits, path=None if path is None else Path(path))
 
 
 def _answer(

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from obfnet.core.errors import BundleError, RangeError
+from obfnet.core.errors import BackendError, BudgetSpentError, BundleError, DataError, RangeError, UsageError
 from obfnet.edge import Device, UnsafeRawPassthrough
 from tests.wire.models import SPEC, faulty_obfuscators, obfuscator_bytes, pool_of, raw_samples
 from tests.wire.sockets import ANSWER, METADATA, ScriptedServer, http_answer
@@ -98,3 +98,35 @@ def test_a_device_imports_no_torch_and_no_training_code():
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_bits_are_counted_before_a_request_and_kept_for_the_next_device(server, tmp_path):
+    pool, path = pool_of(obfuscator_bytes(), budget_bits=16.0), tmp_path / "meter.json"
+    with Device(pool, server.url, meter=path) as device:
+        assert (device.budget_bits, device.spent_bits) == (16, 0)
+        device.infer(raw_samples())
+        device.infer(raw_samples(3)[:1])
+        assert device.spent_bits == 32
+    with Device(pool, server.url, meter=path, limit_bits=40) as device:
+        before = len(server.received)
+        with pytest.raises(BudgetSpentError, match="got 32 spent and 16 more"):
+            device.infer(raw_samples())
+        assert len(server.received) == before
+    other = pool_of(obfuscator_bytes(seed=9), budget_bits=16.0)
+    with pytest.raises(DataError, match="got that of pool"):
+        Device(other, server.url, meter=path)
+
+
+def test_a_lost_request_counts_too(tmp_path):
+    with Device(pool_of(obfuscator_bytes(), budget_bits=4.0), "http://127.0.0.1:1", retries=0) as device:
+        with pytest.raises(BackendError):
+            device.infer(raw_samples())
+        assert device.spent_bits == 4
+
+
+def test_without_a_ceiling_there_is_nothing_to_count(server, tmp_path):
+    with Device(pool_of(obfuscator_bytes()), server.url) as device:
+        assert (device.budget_bits, device.spent_bits) == (None, None)
+    for options in ({"meter": tmp_path / "m"}, {"limit_bits": 10}):
+        with pytest.raises(UsageError, match="a pool with a budget"):
+            Device(pool_of(obfuscator_bytes()), server.url, **options)

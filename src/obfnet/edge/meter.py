@@ -1,0 +1,136 @@
+"""The budget meter: how many bits a device has sent, and the limit after which it sends no more.
+
+The count is raised and on disk before a request leaves, so that a crash, a lost connection or a second
+process can only make it too high. It is kept per pool; a file of another pool, or a broken one, ends in an
+error and never in a fresh count.
+"""
+
+import fcntl
+import json
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, final
+
+from obfnet.core.errors import BudgetSpentError, DataError, OutputError, UsageError
+from obfnet.core.files import write_json
+
+_FORM: Final = 1
+_FIELDS: Final = {"format_version", "pool", "spent_bits", "requests"}
+
+
+@final
+class BudgetMeter:
+    """Counts the bits that samples cost, and refuses where a limit would be passed.
+
+    Args:
+        pool: What the count belongs to: a pool's id.
+        limit_bits: Most bits to spend, all requests together; None counts without a limit.
+        path: File that keeps the count across restarts; None keeps it in this object alone.
+
+    Raises:
+        UsageError: a limit that is not positive.
+        DataError: the file is broken, or another pool's.
+        OutputError: the file cannot be read or made.
+
+    Does not guarantee: anything against whoever can write the file: an older copy that is put back gives its
+        bits back. Where that matters, keep the file where only the device's own software can write. Nor does
+        the meter see that two samples show the same thing: it counts each.
+    """
+
+    def __init__(self, pool: str, *, limit_bits: float | None = None, path: Path | None = None) -> None:
+        if limit_bits is not None and not 0 < limit_bits < math.inf:
+            raise UsageError("a limit above 0 bits", f"{limit_bits}", "change it, or leave it out")
+        self._pool, self._path, self.limit_bits = pool, path, limit_bits
+        self._count: dict[str, Any] = self._fresh()
+        if path is not None:
+            with self._locked():
+                # A file that cannot be written is found out now, and not when a sample waits.
+                write_json(path, self._read())
+
+    @property
+    def spent_bits(self) -> float:
+        """Bits spent so far, by every process that shares the file."""
+        return float(self._read()["spent_bits"])
+
+    @property
+    def requests(self) -> int:
+        """How many requests were counted."""
+        return int(self._read()["requests"])
+
+    def spend(self, bits: float) -> None:
+        """Counts a request before it is sent.
+
+        Args:
+            bits: What it can leak at most, ≥ 0 and finite.
+
+        Raises:
+            BudgetSpentError: the limit would be passed; nothing was counted, and nothing may be sent.
+            DataError, OutputError: the count cannot be kept; nothing may be sent.
+        """
+        if not 0 <= bits < math.inf:
+            raise UsageError("a finite number of bits", f"{bits}", "use a protection with a budget")
+        with self._locked():
+            count = self._read()
+            spent = count["spent_bits"] + bits
+            if self.limit_bits is not None and spent > self.limit_bits:
+                raise BudgetSpentError(
+                    f"at most {self.limit_bits:g} bits sent in all",
+                    f"{count['spent_bits']:g} spent and {bits:g} more asked for",
+                    "nothing was sent; raise the limit only if the person whose data it is agrees",
+                )
+            self._count = {**count, "spent_bits": spent, "requests": count["requests"] + 1}
+            if self._path is not None:
+                write_json(self._path, self._count)
+
+    def _fresh(self) -> dict[str, Any]:
+        return {"format_version": _FORM, "pool": self._pool, "spent_bits": 0.0, "requests": 0}
+
+    def _read(self) -> dict[str, Any]:
+        if self._path is None:
+            return self._count
+        try:
+            text = self._path.read_text()
+        except FileNotFoundError:
+            # Gone since the last request: what is remembered counts on.
+            return self._count
+        except OSError as exc:
+            raise OutputError(
+                f"a budget meter that can be read at {self._path}", str(exc.strerror), "check its permissions"
+            ) from exc
+        remedy = "nothing was sent; do not delete it lightly: the bits that it counted were sent"
+        wanted = f"the budget meter of pool {self._pool[:12]} in {self._path}"
+        try:
+            count = json.loads(text)
+            good = set(count) == _FIELDS and count["format_version"] == _FORM
+            spent, requests = float(count["spent_bits"]), int(count["requests"])
+            good = good and 0 <= spent < math.inf and requests >= 0
+        except (ValueError, KeyError, TypeError) as exc:
+            raise DataError(wanted, "a broken file", remedy) from exc
+        if not good:
+            raise DataError(wanted, "a broken file", remedy)
+        if count["pool"] != self._pool:
+            raise DataError(wanted, f"that of pool {str(count['pool'])[:12]}", "give each pool its own file")
+        return dict(count)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        if self._path is None:
+            yield
+            return
+        lock = self._path.with_name(f".{self._path.name}.lock")
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as exc:
+            raise OutputError(
+                f"a budget meter that can be written at {self._path}",
+                str(exc.strerror),
+                "nothing was sent; choose a folder that the device can write",
+            ) from exc
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
