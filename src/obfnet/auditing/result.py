@@ -10,6 +10,7 @@ from obfnet.auditing.contest import Contest
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import AuditSubject
 from obfnet.core.result import provenance
+from obfnet.guarantees.statement import guarantee_of
 from obfnet.report.audit_verdict import verdict
 
 _VERSION: Final = 1
@@ -114,32 +115,6 @@ def model_document(
     )
 
 
-def guarantee(budget_bits: float | None) -> dict[str, Any]:
-    """What is promised, whoever attacks; nothing where the protection has no ceiling.
-
-    Args:
-        budget_bits: The bundle's ceiling on what one request can leak, in bits.
-    """
-    if budget_bits is None:
-        return {
-            "budget_bits": None,
-            "statement": "There is no ceiling: the protection promises nothing, and the figures above are "
-            "measurements only.",
-            "assumptions": [],
-            "does_not_cover": ["attacks that were not run may rebuild more"],
-        }
-    return {
-        "budget_bits": budget_bits,
-        "statement": f"One request can take at most 2^{budget_bits:g} values, so that nobody's chance of "
-        f"guessing anything about the sample grows by more than a factor of 2^{budget_bits:g}.",
-        "assumptions": ["the device runs this very bundle", "the budget that the manifest claims is proved"],
-        "does_not_cover": [
-            "what the backend knew before the request",
-            "several different samples of the same person",
-        ],
-    }
-
-
 def _of_source(about: Mapping[str, Any]) -> dict[str, Any]:
     return {"case": about.get("case"), "split": about.get("split"), "source": about["source"]}
 
@@ -167,7 +142,7 @@ def _document(
         "complete": complete,
         "headline": {**headline, "verdict": verdict(headline, what)},
         **measured,
-        "guarantee": guarantee(budget_bits),
+        "guarantee": guarantee_of(budget_bits).to_dict(),
         "reproduce": list(about.get("reproduce", ())),
         **provenance(),
     }
