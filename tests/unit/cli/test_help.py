@@ -23,6 +23,9 @@ CONTRACT = {
     "bench serving",
     "bench edge",
     "bench paper",
+    "bench privacy",
+    "bench audit",
+    "audit",
 }
 
 
