@@ -130,14 +130,18 @@ def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, a
         TrainingError, OutputError: as `train_obfuscation`.
     """
     row, key = cell.row, load_or_create_coordinator_key()
+    limited = () if row.protection == "published" else (row.protection, str(row.bits))
+    name = _folder_name(cell, row.inference, row.obfuscation, str(row.hidden), *limited)
     trained = train_obfuscation(
         dataset,
         inference,
-        out=at.folder / "obfuscation" / _folder_name(cell, row.inference, row.obfuscation, str(row.hidden)),
+        out=at.folder / "obfuscation" / name,
         key=key,
         settings=PoolSettings(
             architecture=row.obfuscation,
             hidden=row.hidden,
+            protection=row.protection,
+            bits=row.bits,
             count=1,
             schedule=plan_for(cell, dataset).obfuscation,
             seed=cell.seed,
@@ -159,6 +163,9 @@ def cell_fingerprint(cell: Cell, dataset: Dataset, inference: InferenceNetwork) 
     """
     row = asdict(cell.row)
     del row["seeds"]
+    if row["protection"] == "published":
+        # As cells were named before there was another one.
+        del row["protection"], row["bits"]
     return fingerprint(
         {
             "form": _FORM,

@@ -30,6 +30,8 @@ class Row:
         share: Of the epochs of the case's recipe, in (0, 1].
         attack_share: Of the passes of the demo's decoder and attribute probe, in (0, 1].
         tenth: Whether a device-only classifier at a tenth of O's cost is measured too.
+        protection: How O is limited.
+        bits: Budget of a request, for a protection that has one.
 
     Raises:
         UsageError: a share is out of its range, or there is no seed.
@@ -44,6 +46,8 @@ class Row:
     share: float = 1.0
     attack_share: float = 1.0
     tenth: bool = False
+    protection: str = "published"
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         if not (0 < self.share <= 1 and 0 < self.attack_share <= 1 and self.seeds):
@@ -58,9 +62,12 @@ class Row:
         Example:
             >>> Row(case="mnist", inference="cnn", obfuscation="mlp", hidden=8).name
             'mnist/official/cnn/mlp(8)'
+            >>> Row(case="fsd", inference="cnn", obfuscation="cnn", protection="coded", bits=8).name
+            'fsd/official/cnn/cnn, coded 8'
         """
         width = "" if self.hidden is None else f"({self.hidden})"
-        return f"{self.case}/{self.split}/{self.inference}/{self.obfuscation}{width}"
+        limited = "" if self.protection == "published" else f", {self.protection} {self.bits or ''}".rstrip()
+        return f"{self.case}/{self.split}/{self.inference}/{self.obfuscation}{width}{limited}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from obfnet.bench.cell import Workplace, inference_for, obfuscation_for
 from obfnet.bench.former import former_result
 from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row
-from obfnet.core.errors import UnknownNameError
+from obfnet.core.errors import UnknownNameError, UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -32,6 +32,28 @@ PUBLISHED: Final = (
     Row(case="cifar10", inference="residual", obfuscation="conv", seeds=(0,)),
 )
 """Published obfuscation of every case: the paper's O_M, and on photographs the convolutional O."""
+
+CODED: Final = (
+    *(
+        Row(
+            case="mnist",
+            inference="cnn",
+            obfuscation="mlp",
+            hidden=100,
+            seeds=(0,),
+            protection="coded",
+            bits=bits,
+        )
+        for bits in (16, 8, 4)
+    ),
+    *(
+        Row(case="fsd", inference="cnn", obfuscation="cnn", seeds=(0,), protection="coded", bits=bits)
+        for bits in (16, 8)
+    ),
+)
+"""The same with a ceiling in bits, at no more than the published network's cost."""
+
+_ROWS: Final = {"published": PUBLISHED, "coded": CODED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +73,32 @@ class PrivacyBenchmark:
     place: str = "auto"
 
 
-def privacy_rows(cases: str = "") -> tuple[Row, ...]:
-    """The rows of these cases, with commas between; empty takes all.
+def privacy_rows(cases: str = "", protections: str = "") -> tuple[Row, ...]:
+    """The rows of these cases and protections, each with commas between; empty takes all.
 
     Raises:
-        UnknownNameError: no row is of such a case.
+        UnknownNameError: no row is of such a case, or of such a protection.
+        UsageError: no row is of both.
     """
     known = [row.case for row in PUBLISHED]
-    wanted = [name.strip() for name in cases.split(",")] if cases else known
+    wanted = _chosen("case of this benchmark", cases, known)
+    limited = _chosen("protection of this benchmark", protections, list(_ROWS))
+    rows = tuple(row for name in limited for row in _ROWS[name] if row.case in wanted)
+    if not rows:
+        raise UsageError(
+            f"rows of {', '.join(wanted)} with {', '.join(limited)}",
+            "none",
+            "choose others, or leave one out",
+        )
+    return rows
+
+
+def _chosen(kind: str, names: str, known: list[str]) -> list[str]:
+    wanted = [name.strip() for name in names.split(",")] if names else known
     for name in wanted:
         if name not in known:
-            raise UnknownNameError("case of this benchmark", name, known)
-    return tuple(row for row in PUBLISHED if row.case in wanted)
+            raise UnknownNameError(kind, name, known)
+    return wanted
 
 
 def bench_privacy(
@@ -168,7 +204,7 @@ def _audited(
 
 
 def _content(rows: Mapping[str, dict[str, Any]], settings: AuditSettings, command: str) -> dict[str, Any]:
-    order = [row.name for row in PUBLISHED]
+    order = [row.name for rows in _ROWS.values() for row in rows]
     return {
         "command": command,
         "budget": settings.budget,

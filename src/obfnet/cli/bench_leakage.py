@@ -35,6 +35,9 @@ def _budget_option(default: str) -> Callable[[click.decorators.FC], click.decora
 
 @click.command()
 @click.option("--cases", default="", help="Only these cases, with commas between.  [default: all]")
+@click.option(
+    "--protections", default="", help="Only these protections, with commas between.  [default: all]"
+)
 @_budget_option("standard")
 @_attacks_option
 @click.option(
@@ -54,6 +57,7 @@ def _budget_option(default: str) -> Callable[[click.decorators.FC], click.decora
 @common_options(out="Result file.", out_default="results/privacy.json")
 def privacy(
     cases: str,
+    protections: str,
     budget: str,
     attacks: str,
     work: Path,
@@ -78,7 +82,7 @@ def privacy(
 
     result = bench_privacy(
         PrivacyBenchmark(
-            rows=privacy_rows(cases),
+            rows=privacy_rows(cases, protections),
             audit=AuditSettings(budget=budget, attacks=comma_separated(attacks), seed=seed),
             inference=inference,
             place=processor,

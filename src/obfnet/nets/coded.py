@@ -12,10 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from obfnet.core.errors import UsageError
 from obfnet.nets import Shape
 
-MOST_BITS: Final = 256
 _GENERATOR_WIDTH: Final = 64
 # Weights are multiples of 2^-8, so that products of two layers are multiples of 2^-16; see `_bounded`.
 _STEPS: Final = 256.0
@@ -29,12 +27,8 @@ class CodedObfuscation(nn.Module):
     """Encoder, sign, generator: at most 2^bits different outputs.
 
     Args:
-        shape: Channels, height and width of a sample.
-        bits: Length of the code, 1 to 256.
         encoder: `(N, C, H, W)` in [0, 1] to `(N, bits)`, any real numbers.
-
-    Raises:
-        UsageError: a length out of range.
+        generator: `(N, bits)` of +1 and -1 to `(N, C, H, W)` in [0, 1].
 
     Source: the sign with a straight-through gradient is Bengio, Léonard and Courville 2013, *Estimating or
         Propagating Gradients Through Stochastic Neurons*.
@@ -42,13 +36,9 @@ class CodedObfuscation(nn.Module):
     Does not guarantee: that a code tells little about the sample within its 2^bits values.
     """
 
-    def __init__(self, shape: Shape, bits: int, encoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, generator: nn.Module) -> None:
         super().__init__()
-        if not 1 <= bits <= MOST_BITS:
-            raise UsageError(f"1 to {MOST_BITS} bits", str(bits), "change --bits")
-        self.shape, self.bits = shape, bits
-        self.encoder = encoder
-        self.generator = ExactGenerator(shape, bits)
+        self.encoder, self.generator = encoder, generator
 
     def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         """Obfuscated samples in [0, 1]."""

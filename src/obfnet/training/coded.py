@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
-from obfnet.nets.coded import MOST_BITS, CodedObfuscation
+from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import coded_encoder
 from obfnet.training.protections import Answer, Protection, Shape
 
+MOST_BITS: Final = 256
 _TRIES: Final = 400
 # How much of what is asked for comes from the label, and how much from I's own answer to the raw sample.
 _LABEL_SHARE: Final = 0.5
@@ -51,7 +52,9 @@ class Coded(Protection):
 
     def build(self, shape: Shape, architecture: str, hidden: int, classes: int) -> nn.Module:
         """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
-        network = CodedObfuscation(shape, self.bits, coded_encoder(architecture, shape, hidden, self.bits))
+        generator = ExactGenerator(shape, self.bits)
+        encoder = coded_encoder(architecture, shape, hidden, self.bits, generator=generator)
+        network = CodedObfuscation(encoder, generator)
         network.register_buffer("words", class_words(classes, self.bits))
         return network
 

@@ -8,8 +8,8 @@ import pytest
 
 from obfnet.auditing.settings import AuditSettings
 from obfnet.bench.grid import Row
-from obfnet.bench.privacy import PUBLISHED, PrivacyBenchmark, bench_privacy, privacy_rows
-from obfnet.core.errors import OutputError, UnknownNameError
+from obfnet.bench.privacy import _ROWS, PUBLISHED, PrivacyBenchmark, bench_privacy, privacy_rows
+from obfnet.core.errors import OutputError, UnknownNameError, UsageError
 from obfnet.core.progress import Silent
 
 ROW = Row(case="digits", inference="mlp", obfuscation="mlp", hidden=16, seeds=(0,), share=0.5)
@@ -41,14 +41,19 @@ def measured(folder: Path, progress: Silent | None = None, **settings: Any) -> d
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("privacy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("obfnet.bench.privacy.PUBLISHED", (*PUBLISHED, ROW))
+        patch.setitem(_ROWS, "published", (*PUBLISHED, ROW))
         measured(folder)
     return folder
 
 
 def test_every_case_of_the_paper_is_in_it() -> None:
     assert [row.case for row in PUBLISHED] == ["mnist", "fsd", "asl", "cifar10"]
-    assert [row.case for row in privacy_rows("cifar10, mnist")] == ["mnist", "cifar10"]
+    assert [row.case for row in privacy_rows("cifar10, mnist", "published")] == ["mnist", "cifar10"]
+    assert [row.bits for row in privacy_rows("mnist")] == [None, 16, 8, 4]
+    with pytest.raises(UsageError, match="rows of cifar10 with coded"):
+        privacy_rows("cifar10", "coded")
+    with pytest.raises(UnknownNameError, match="known: published, coded"):
+        privacy_rows("mnist", "magic")
     with pytest.raises(UnknownNameError, match="known: mnist, fsd, asl, cifar10"):
         privacy_rows("mnist,moon")
 
@@ -70,7 +75,7 @@ def test_a_row_has_accuracy_beside_what_leaks(finished: Path) -> None:
 def test_what_was_trained_and_attacked_is_taken_as_it_is(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("obfnet.bench.privacy.PUBLISHED", (*PUBLISHED, ROW))
+    monkeypatch.setitem(_ROWS, "published", (*PUBLISHED, ROW))
     before = json.loads((finished / "privacy.json").read_text())
     heard = Heard()
     again = measured(finished, heard)

@@ -14,7 +14,7 @@ from obfnet.bundle.exact import check_exact
 from obfnet.core.errors import UsageError
 from obfnet.core.spec import InputSpec
 from obfnet.export import obfuscation_onnx
-from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import coded_encoder
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.nets.obfuscation import ObfuscationMLP
@@ -129,7 +129,7 @@ def test_impossible_budgets_are_refused(bits: int | None) -> None:
 
 def test_a_published_network_too_cheap_for_any_encoder_is_refused() -> None:
     with pytest.raises(UsageError, match="raise --hidden"):
-        coded_encoder("conv", (3, 32, 32), 1, 8)
+        coded_encoder("conv", (3, 32, 32), 1, 8, generator=ExactGenerator((3, 32, 32), 8))
 
 
 def test_a_pool_is_trained_proved_and_read_back(tmp_path: Path) -> None:
