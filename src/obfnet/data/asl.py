@@ -47,7 +47,7 @@ CASE: Final = CaseSpec(
     how_to_get="get the photo set from its publisher and give its folder with --data-dir",
     recipe=Recipe(
         inference_epochs={"": 14.0},
-        obfuscation_epochs=3.0,
+        obfuscation_epochs=10.0,
         optimiser="sgd",
         # Signs are made with either hand, and of other scenes nothing is known: wide changes.
         augmentation=("flip", "affine", "colour", "erase"),
