@@ -35,7 +35,7 @@ from obfnet.nets.standardise import Standardise
 _ADVERSARIAL: Final = 0.01
 _CHANNELS: Final = 16
 _CONDITION: Final = 64
-_SHARE_OF_VISITS: Final = 0.5
+_SHARE_OF_VISITS: Final = 0.75
 
 
 @final
@@ -43,7 +43,7 @@ class AdversarialDecoder(ReconstructionAttack):
     """Conditional generative adversarial network: absolute error, SSIM and a discriminator of patches.
 
     Args:
-        effort: Share of a standard training, half of the plain decoder's visits.
+        effort: Share of a standard training, three quarters of the plain decoder's visits.
         hidden: Width of the decoder's hidden layers.
         checkpoint: State of an unfinished training, or None to keep none.
 
