@@ -312,10 +312,14 @@ def _bundle(
 def _fingerprint(
     dataset: Dataset, inference: InferenceNetwork, plan: PoolPlan, key: Ed25519PrivateKey
 ) -> str:
+    settings = dataclasses.asdict(plan)
+    if plan.bits is None:
+        # As pools were named before any had a budget: theirs are still good.
+        del settings["bits"]
     decisive: dict[str, Any] = {
         "data": dataset.fingerprint,
         "inference": inference.card.id,
-        "settings": dataclasses.asdict(plan),
+        "settings": settings,
         "key": public_key_text(key),
         "torch": torch.__version__,
     }
