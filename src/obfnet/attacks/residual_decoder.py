@@ -30,7 +30,7 @@ from obfnet.nets.standardise import Standardise
 
 _HIDDEN: Final = 512
 # A visit costs several times the plain decoder's, and teaches as much more.
-_SHARE_OF_VISITS: Final = 0.4
+_SHARE_OF_VISITS: Final = 0.5
 # Up to so many values a sample the linear path has a full matrix.
 _SMALL: Final = 1_024
 
@@ -40,7 +40,7 @@ class ResidualDecoder(ReconstructionAttack):
     """Decoder of residual blocks, trained on pairs for SSIM; the best pass is chosen on held-out pairs.
 
     Args:
-        effort: Share of a standard training, which is two fifths of the visits of the plain decoder's,
+        effort: Share of a standard training, which is half as many visits as the plain decoder's,
             and fewer of samples of more than 1,024 values.
         channels: Of the residual blocks, ≥ 4.
         checkpoint: State of an unfinished training, or None to keep none.
