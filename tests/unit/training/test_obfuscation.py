@@ -130,10 +130,10 @@ def test_an_inference_network_that_training_changes_is_noticed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def careless(self: Any, network: nn.Module, sent: Tensor, raw: Tensor, labels: Tensor) -> Tensor:
+    def careless(self: Any, network: nn.Module, answer: Any, raw: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            next(network.parameters()).add_(1e-6)
-        return nn.functional.cross_entropy(network(sent), labels)
+            next(inference.network.parameters()).add_(1e-6)
+        return nn.functional.cross_entropy(answer(network(raw)), labels)
 
     weights = {name: value.clone() for name, value in inference.network.state_dict().items()}
     monkeypatch.setattr(Published, "loss", careless)
@@ -239,10 +239,16 @@ def test_bytes_work_end_to_end(
     seen: list[tuple[bool, bool]] = []
     published = Published.loss
 
-    def watched(self: Published, network: nn.Module, sent: Tensor, raw: Tensor, labels: Tensor) -> Tensor:
-        levels = sent.detach() * 255
-        seen.append((bool((levels - levels.round()).abs().max() < 1e-4), sent.requires_grad))
-        return published(self, network, sent, raw, labels)
+    def note(module: nn.Module, given: tuple[Tensor]) -> None:
+        levels = given[0].detach() * 255
+        seen.append((bool((levels - levels.round()).abs().max() < 1e-4), given[0].requires_grad))
+
+    def watched(self: Published, network: nn.Module, answer: Any, raw: Tensor, labels: Tensor) -> Tensor:
+        handle = inference.network.register_forward_pre_hook(note)
+        try:
+            return published(self, network, answer, raw, labels)
+        finally:
+            handle.remove()
 
     monkeypatch.setattr(Published, "loss", watched)
     settings = dataclasses.replace(SETTINGS, count=1)
@@ -297,7 +303,7 @@ def test_a_diverging_run_is_a_training_error_and_leaves_nothing(
     digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(Published, "loss", lambda *args: args[2].sum() * float("nan"))
+    monkeypatch.setattr(Published, "loss", lambda *args: args[1](args[3]).sum() * float("nan"))
     with pytest.raises(TrainingError, match="lower the learning rate"):
         train_obfuscation(digits, inference, out=tmp_path / "new", key=key, settings=SHORT)
     assert not (tmp_path / "new").exists()
