@@ -115,5 +115,5 @@ def test_the_command_refuses_the_result_of_another_grid(tmp_path):
     )
     outcome = obfnet("bench", "paper", "--quick", "--work", tmp_path / "w", "--out", out)
     assert outcome.code == 1
-    assert "one of the full grid" in outcome.complaint
+    assert "got one of grid full" in outcome.complaint
     assert not (tmp_path / "w").exists()

@@ -16,6 +16,7 @@ TREE = {
     "RangeError": errors.InputError,
     "DataError": errors.ObfNetError,
     "ChecksumError": errors.DataError,
+    "BudgetSpentError": errors.ObfNetError,
     "BundleError": errors.ObfNetError,
     "UntrustedKeyError": errors.BundleError,
     "BackendError": errors.ObfNetError,
