@@ -589,10 +589,17 @@ def returns_its_halves_swapped() -> bytes:
 # Steps 23 to 25: the graph run.
 
 
-def graph_that_does_not_load() -> bytes:
+def value_that_nothing_makes() -> bytes:
     model = graphs.mlp_model()
     model.graph.node[2].input[0] = "nowhere"
     return bundle(bytes_of(model))
+
+
+def graph_that_does_not_load() -> bytes:
+    """A product of matrices that do not fit, which the engine sees before it runs."""
+    constants = {"m": np.ones((9, 8), np.float32), "v": np.ones((8, 8), np.float32)}
+    nodes = [node("MatMul", "v m", "a"), node("MatMul", "input a", "output")]
+    return bundle(bytes_of(graph_of(nodes, constants)))
 
 
 def graph_that_fails_when_run() -> bytes:
@@ -683,6 +690,37 @@ def copy_in_batches_of_one() -> bytes:
 
 def coarse_copy_of_bytes() -> bytes:
     return bundle(graphs.coarse_copy_of_bytes(), input=graphs.BYTE_SPEC.to_dict())
+
+
+def operators_in_another_order() -> bytes:
+    """The engine would sort them; who reads them in one pass would not see what gets past the code."""
+    model = onnx.load_from_string(
+        graphs.signed_code(
+            node("Mul", "flat little", "past"),
+            node("Add", "generated past", "sum"),
+            node("Clip", "sum zero one", "legal"),
+            node("Reshape", "legal shape", "output"),
+            little=f32(0.01),
+        )
+    )
+    turned = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(turned)
+    return bundle(bytes_of(model), protection="coded", budget_bits=6.0)
+
+
+def value_made_twice() -> bytes:
+    model = onnx.load_from_string(graphs.signed_code())
+    model.graph.node.insert(0, node("Flatten", "input", "code", axis=1))
+    return bundle(bytes_of(model), protection="coded", budget_bits=6.0)
+
+
+def constant_named_as_the_input() -> bytes:
+    model = onnx.load_from_string(graphs.signed_code())
+    model.graph.initializer.add().CopyFrom(
+        onnx.numpy_helper.from_array(np.zeros((1, *SPEC.shape), np.float32), "input")
+    )
+    return bundle(bytes_of(model), protection="coded", budget_bits=6.0)
 
 
 # Steps 26 and 27: a budget that the graph does not keep. All of them pass the probes.
@@ -869,6 +907,10 @@ STEP_OF: dict[Callable[[], bytes], str] = {
     copy_of_dark_samples: "pass-through-probes",
     copy_in_batches_of_one: "pass-through-probes",
     coarse_copy_of_bytes: "pass-through-probes",
+    operators_in_another_order: "graph-format",
+    value_that_nothing_makes: "graph-format",
+    value_made_twice: "graph-format",
+    constant_named_as_the_input: "graph-format",
     budget_for_a_published_network: "budget-cut",
     more_bits_than_claimed: "budget-cut",
     skip_connection_round_the_code: "budget-cut",

@@ -108,7 +108,7 @@ def _attacked(
 
     on_raw = fitted(attacker.raw)
     raw_hits = right(on_raw, scored.raw)
-    # Fewer samples, as for the constant control of a reconstruction; every value is among them.
+    # Fewer samples, as for the constant control of a reconstruction; a value that none has is no loss.
     nothing = as_control(subject, "constant").limited(budget.control_attacker)
     constant = fitted(nothing.attacker.received, np.asarray(nothing.attacker.attribute))
     controls = {

@@ -5,7 +5,6 @@ Nothing in here knows torch, so that a wrong name on the command line is found o
 """
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -175,7 +174,8 @@ def cells(rows: Sequence[Row], *, seed: int = 0, most: int | None = None) -> lis
         >>> len(cells(rows, most=1))
         2
     """
-    longest = min(max((len(row.seeds) for row in rows), default=0), sys.maxsize if most is None else most)
+    longest = max((len(row.seeds) for row in rows), default=0)
+    longest = longest if most is None else min(longest, most)
     return [
         Cell(row=row, seed=seed + row.seeds[place])
         for place in range(longest)

@@ -24,8 +24,8 @@ from obfnet.data.case import Dataset
 from obfnet.data.rows import batches
 
 READINGS: Final = ("onnx", "torch", "pairs")
-# A quarter of recorded pairs is scored on, as many as of a case's test samples at most.
-_RECORDED: Final = 3
+# Of recorded pairs a quarter at most is scored on.
+_PAIRS_A_SCORED: Final = 4
 
 
 class _TorchNetwork:
@@ -118,6 +118,6 @@ def _subject(
 def _record(network: KnownNetwork, dataset: Dataset, *, attacker: int, scored: int, path: Path) -> None:
     # Training samples only, enough for the attacker of the other readings and for as many scored ones.
     train = dataset.train
-    some = train.take(evenly_spaced(len(train.labels), max(attacker + scored, (_RECORDED + 1) * scored)))
+    some = train.take(evenly_spaced(len(train.labels), max(attacker + scored, _PAIRS_A_SCORED * scored)))
     raw = as_unit(some.samples[:])
     np.savez(path, raw=raw, obfuscated=network.obfuscate(raw), label=np.asarray(some.labels))

@@ -75,8 +75,9 @@ def find_cut(data: bytes, spec: InputSpec) -> Cut:
     Raises:
         BundleError: at `budget-cut`: something of the sample reaches the output past every cut.
 
-    Does not guarantee: anything about several samples in one request: a request of n samples carries n times
-        as many bits. Nor that the same code always gives the same bytes, which is `exact`'s.
+    Does not guarantee: anything about a run on several samples at once, in which a graph may do otherwise: a
+        device runs such a graph on one sample at a time. Nor that the same code always gives the same bytes,
+        which is `exact`'s.
     """
     graph = parse_model(data).graph
     raw, finite = {graph.input[0].name}, dict[str, frozenset[str]]()

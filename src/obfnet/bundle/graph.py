@@ -61,6 +61,7 @@ def check_graph(data: bytes, spec: InputSpec) -> None:
         )
     if not 1 <= len(graph.node) <= MAX_NODES:
         raise refused("graph-format", f"1 to {MAX_NODES} operators", str(len(graph.node)))
+    _check_order(graph)
 
     # 18. external-data
     for tensor in _tensors(graph):
@@ -91,6 +92,29 @@ def check_graph(data: bytes, spec: InputSpec) -> None:
             "one that only moves or rescales them",
             "it would send raw data: do not use it, and tell its coordinator",
         )
+
+
+def _check_order(graph: Any) -> None:
+    """Every value has one name and is made before it is used, as all that follow a graph in one pass assume.
+
+    The engine sorts a graph by itself, so that one in another order would run and be misread here.
+    """
+    given = [tensor.name for tensor in graph.initializer]
+    # In old files an initializer may stand among the inputs, as a default for the same name.
+    known = set(given) | {value.name for value in graph.input}
+    if len(known) != len(given) + len(graph.input):
+        raise refused("graph-format", "one value of each name", "a constant named as an input or a constant")
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in known:
+                raise refused(
+                    "graph-format", "operators in the order in which they run", f"{shown(name)} used before"
+                )
+        for name in node.output:
+            if name in known:
+                raise refused("graph-format", "one value of each name", f"{shown(name)} made twice")
+            if name:
+                known.add(name)
 
 
 def _check_operators(model: Any) -> None:

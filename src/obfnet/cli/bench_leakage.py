@@ -17,6 +17,7 @@ from obfnet.cli.options import (
 )
 
 _PATH: Final = click.Path(path_type=Path)
+_MET: Final = {True: "as expected", False: "NOT AS EXPECTED", None: "measured"}
 
 _attacks_option = click.option(
     "--attacks", default="", help="Only these attacks, with commas between.  [default: all]"
@@ -164,9 +165,8 @@ def audit(
     rows = [
         (
             row["name"],
-            f"{'as expected' if row['met'] else 'NOT AS EXPECTED'}: {row['expected']} "
-            f"({row['met_seeds']} of {row['seeds']}; first: {row['each'][0]['normalised']:.3f}, "
-            f"{row['each'][0]['attack']})",
+            f"{_MET[row['met']]}: {row['expected']} (first of {row['seeds']}: "
+            f"{row['each'][0]['normalised']:.3f}, {row['each'][0]['attack']})",
         )
         for row in result["rows"]
     ]

@@ -33,6 +33,8 @@ class ObfuscationSession:
         self._spec: InputSpec = bundle.input
         self._name = bundle.manifest.name
         self._dtype = np.dtype(self._spec.dtype)
+        # A budget is proved for one sample: others in a batch must not even change how sums are rounded.
+        self._at_once = _AT_ONCE if bundle.manifest.budget_bits is None else 1
         self._copy_distance = (self._spec.high - self._spec.low) * _COPY_SHARE
         options = onnxruntime.SessionOptions()
         # More threads cost more than a network this small gains.
@@ -81,13 +83,16 @@ class ObfuscationSession:
         return obfuscated
 
     def _run(self, raw: Samples) -> Samples:
-        if len(raw) <= _AT_ONCE:
+        if len(raw) <= self._at_once:
             whole: Samples = self._session.run(self._outputs, {self._input: raw})[0]
             return whole
         # The engine keeps as much memory as its largest batch took.
-        starts = range(0, len(raw), _AT_ONCE)
+        size = self._at_once
         return np.concatenate(
-            [self._session.run(self._outputs, {self._input: raw[at : at + _AT_ONCE]})[0] for at in starts]
+            [
+                self._session.run(self._outputs, {self._input: raw[at : at + size]})[0]
+                for at in range(0, len(raw), size)
+            ]
         )
 
     def _fits(self, samples: Samples) -> bool:

@@ -209,6 +209,7 @@ def _audit_rows(figures: dict[str, Any]) -> Rows:
         if "wiener_mse" in first:
             best += f", lowest MSE {first['lowest_mse']:.4f}, Wiener filter {first['wiener_mse']:.4f}"
         met = f"met by {row['met_seeds']} of {row['seeds']}" if row["met"] else "NOT MET"
+        met = "nothing to meet" if row["met"] is None else met
         rows.append(
             (f"`{row['name']}`: {row['about']}", f"{said}; {best}; expected: {row['expected']}: {met}")
         )

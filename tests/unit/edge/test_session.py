@@ -110,6 +110,21 @@ def test_a_large_batch_is_that_of_its_samples():
         np.testing.assert_allclose(whole[at : at + 1], session.obfuscate(raw[at : at + 1]), atol=1e-6)
 
 
+def test_with_a_budget_each_sample_runs_alone():
+    # Normalised over the batch: a sample would come out otherwise beside others.
+    nodes = (
+        helper.make_node("ReduceMean", ["x"], ["m"], keepdims=1),
+        helper.make_node("Add", ["x", "m"], ["s"]),
+        helper.make_node("Sigmoid", ["s"], ["y"]),
+    )
+    raw, graph = raw_samples(5), obfuscator_bytes(*nodes)
+    alone = ObfuscationSession(bundle_of(graph, budget_bits=8.0))
+    one_by_one = np.concatenate([alone.obfuscate(raw[at : at + 1]) for at in range(5)])
+    assert alone.obfuscate(raw).tobytes() == one_by_one.tobytes()
+    together = ObfuscationSession(bundle_of(graph)).obfuscate(raw)
+    assert not np.allclose(together, one_by_one)
+
+
 MEMORY = """
 import resource
 
