@@ -5,11 +5,15 @@ import torch
 
 from obfnet.core.errors import UnknownNameError
 from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
-from obfnet.training.protections import PROTECTIONS, Protection
+from obfnet.training.protections import PROTECTIONS, Batch, Protection, Purpose
 
 SHAPE = (1, 20, 45)
 # Name, bits asked for, ceiling of what a request can leak in bits.
-ROWS: dict[str, tuple[int | None, float | None]] = {"published": (None, None), "coded": (6, 6.0)}
+ROWS: dict[str, tuple[int | None, float | None]] = {
+    "published": (None, None),
+    "coded": (6, 6.0),
+    "adversarial": (None, None),
+}
 
 
 def made(name: str) -> Protection:
@@ -17,12 +21,22 @@ def made(name: str) -> Protection:
     return protection
 
 
+def purpose(architecture: str) -> Purpose:
+    return Purpose(shape=SHAPE, architecture=architecture, hidden=12, classes=10, attribute_values=3)
+
+
+def batch(count: int) -> Batch:
+    return Batch(
+        raw=torch.rand(count, *SHAPE), labels=torch.arange(count) % 10, attribute=torch.arange(count) % 3
+    )
+
+
 def test_every_protection_has_a_row() -> None:
     assert PROTECTIONS.names() == list(ROWS)
 
 
 def test_an_unknown_protection_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: published, coded"):
+    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial"):
         PROTECTIONS.get("magic")
 
 
@@ -38,12 +52,14 @@ def test_gradients_reach_O_and_never_I(name: str, architecture: str) -> None:  #
     torch.manual_seed(0)
     protection = made(name)
     inference = INFERENCE_ARCHITECTURES.get("cnn")(SHAPE, 10).eval().requires_grad_(False)
-    network = protection.build(SHAPE, architecture, 12, 10)
-    raw, labels = torch.rand(16, *SHAPE), torch.arange(16) % 10
-    obfuscated = network(raw)
-    assert obfuscated.shape == raw.shape
+    network = protection.build(purpose(architecture))
+    some = batch(16)
+    obfuscated = protection.obfuscation_of(network)(some.raw)
+    assert obfuscated.shape == some.raw.shape
     assert 0 <= obfuscated.min() <= obfuscated.max() <= 1
-    loss = protection.loss(network, inference, raw, labels)
+    outcome = protection.outcome(network, inference, some)
+    loss = outcome.loss
+    assert len(outcome.seen) == 16
     assert loss.shape == ()
     assert loss.isfinite()
     loss.backward()  # type: ignore[no-untyped-call]
@@ -56,7 +72,7 @@ def test_gradients_reach_O_and_never_I(name: str, architecture: str) -> None:  #
 def test_the_random_state_decides_the_network(name: str) -> None:
     def built(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        network = made(name).build(SHAPE, "mlp", 12, 10)
+        network = made(name).build(purpose("mlp"))
         return torch.cat([value.flatten() for value in network.parameters()])
 
     assert torch.equal(built(1), built(1))
@@ -68,13 +84,13 @@ def test_a_few_steps_make_the_loss_smaller(name: str) -> None:
     torch.manual_seed(0)
     protection = made(name)
     inference = INFERENCE_ARCHITECTURES.get("mlp")(SHAPE, 10).eval().requires_grad_(False)
-    network = protection.build(SHAPE, "mlp", 12, 10)
-    raw, labels = torch.rand(32, *SHAPE), torch.arange(32) % 10
+    network = protection.build(purpose("mlp"))
+    some = batch(32)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
         optimiser.zero_grad()
-        loss = protection.loss(network, inference, raw, labels)
+        loss = protection.outcome(network, inference, some).loss
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())

@@ -14,6 +14,7 @@ from obfnet.cli.main import cli
 from obfnet.core.errors import DataError
 from obfnet.report.paper_pages import paper_page
 from obfnet.report.paper_plots import draw_plots
+from obfnet.report.privacy_pages import draw_frontiers, privacy_page
 from obfnet.report.results_page import readme_block, results_page, with_block
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +75,12 @@ def test_the_make_targets_of_the_readme_exist():
 
 def test_the_results_page_says_what_the_result_files_say():
     assert (ROOT / "docs" / "results.md").read_text() == results_page(ROOT / "results")
+
+
+def test_the_page_of_protections_says_what_the_result_files_say():
+    results = [json.loads(path.read_text()) for path in sorted(ROOT.glob("results/privacy*.json"))]
+    pages = {"privacy.md": privacy_page(results), **draw_frontiers(results)}
+    assert {name: (ROOT / "docs" / "results" / name).read_text() for name in pages} == pages
 
 
 def test_the_readme_figures_are_those_of_the_result_file():

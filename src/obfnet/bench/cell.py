@@ -89,7 +89,7 @@ def plan_for(cell: Cell, dataset: Dataset) -> Plan:
     attack = DemoSettings.full().for_samples(len(dataset.train.labels), dataset.spec.input.values)
     return Plan(
         inference=recipe(spec.inference_architecture(row.inference)),
-        obfuscation=shortened(obfuscation_schedule(spec)),
+        obfuscation=shortened(obfuscation_schedule(spec, protection=row.protection)),
         device_only=recipe(_DEVICE_ONLY),
         attack_epochs=attack.attack_epochs * row.attack_share,
     )
@@ -130,7 +130,7 @@ def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, a
         TrainingError, OutputError: as `train_obfuscation`.
     """
     row, key = cell.row, load_or_create_coordinator_key()
-    limited = () if row.protection == "published" else (row.protection, str(row.bits))
+    limited = () if row.protection == "published" else (row.protection, str(row.bits or ""))
     name = _folder_name(cell, row.inference, row.obfuscation, str(row.hidden), *limited)
     trained = train_obfuscation(
         dataset,

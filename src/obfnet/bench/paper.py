@@ -18,6 +18,7 @@ from obfnet.bench.grid import Cell, Row, cells
 from obfnet.bench.summary import row_figures
 from obfnet.core.errors import UsageError
 from obfnet.core.files import claim_output, write_json
+from obfnet.core.memory import give_back_memory
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
 from obfnet.data.case import Dataset
@@ -109,15 +110,18 @@ def _each(
     todo: Sequence[Cell], given: Given, data_dir: Path | None, at: Workplace
 ) -> Iterator[tuple[Cell, dict[str, Any]]]:
     spent: dict[Cell, float] = {}
-    loaded: tuple[tuple[str, str], Dataset] | None = None
+    name: tuple[str, str] | None = None
+    dataset: Dataset | None = None
     for number, cell in enumerate(todo):
         left = _time_left(todo[number:], spent)
         at.progress.say(f"cell {number + 1} of {len(todo)}: {cell.name}{left}")
-        name = (cell.row.case, cell.row.split)
-        if loaded is None or loaded[0] != name:
+        if dataset is None or name != (cell.row.case, cell.row.split):
+            # Two cases at once, or the peak of the last one kept, would be more than a small machine has.
+            dataset, name = None, (cell.row.case, cell.row.split)
+            give_back_memory()
             dataset = load_case(cell.row.case, split=cell.row.split, data_dir=data_dir, progress=at.progress)
-            loaded = (name, dataset)
-        figures = _measured(cell, loaded[1], given, at)
+        figures = _measured(cell, dataset, given, at)
+        give_back_memory()
         spent[cell] = figures["seconds"]
         yield cell, figures
 

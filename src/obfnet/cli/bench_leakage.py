@@ -39,6 +39,13 @@ def _budget_option(default: str) -> Callable[[click.decorators.FC], click.decora
 @click.option(
     "--protections", default="", help="Only these protections, with commas between.  [default: all]"
 )
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Trainings of each row, from different seeds.",
+)
 @_budget_option("standard")
 @_attacks_option
 @click.option(
@@ -59,6 +66,7 @@ def _budget_option(default: str) -> Callable[[click.decorators.FC], click.decora
 def privacy(
     cases: str,
     protections: str,
+    seeds: int,
     budget: str,
     attacks: str,
     work: Path,
@@ -85,6 +93,7 @@ def privacy(
         PrivacyBenchmark(
             rows=privacy_rows(cases, protections),
             audit=AuditSettings(budget=budget, attacks=comma_separated(attacks), seed=seed),
+            seeds=seeds,
             inference=inference,
             place=processor,
         ),

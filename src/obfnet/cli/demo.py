@@ -136,6 +136,12 @@ def _table(figures: dict[str, Any]) -> str:
                 f"{speaks['accuracy']:.1%} (raw {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%})",
             ),
         )
+    if (limited := figures["limited"]) is not None:
+        bits, its = f"{limited['budget_bits']:g} bits", limited["leakage"]
+        rows[-1:-1] = [
+            (f"with a ceiling of {bits}: accuracy", f"{limited['accuracy']:.2%}"),
+            (f"with a ceiling of {bits}: SSIM ({attack})", f"{its['ssim']:.3f}"),
+        ]
     width = max(len(name) for name, _ in rows)
     heading = f"case {figures['case']}, split {figures['split']}, {bundle['count']} networks"
     heading += f", protection {bundle['protection']}"

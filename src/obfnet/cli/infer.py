@@ -40,6 +40,13 @@ from obfnet.edge import Device, UnsafeRawPassthrough
     default=None,
     help="Most bits to send in all.  [default: no limit]",
 )
+@click.option(
+    "--pick",
+    type=click.Choice(["request", "sample"]),
+    default="request",
+    show_default=True,
+    help="What decides the bundle: chance, for each request, or the sample itself, always the same one.",
+)
 @trust_option
 @common_options(out="File for the answer as JSON.")
 def infer(
@@ -52,6 +59,7 @@ def infer(
     timeout_s: float,
     meter: Path | None,
     limit_bits: float | None,
+    pick: str,
     trust: tuple[str, ...],
     seed: int,
     data_dir: Path | None,
@@ -82,6 +90,7 @@ def infer(
             timeout_s=timeout_s,
             meter=meter,
             limit_bits=limit_bits,
+            pick=pick,
         )
     with asker:
         answer = asker.infer(input_path)

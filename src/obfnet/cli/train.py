@@ -115,10 +115,16 @@ def inference(
     help="Width of the bottleneck.  [default: the network's]",
 )
 @click.option(
-    "--protection", default="published", show_default=True, help="How O is limited: published or coded."
+    "--protection",
+    default="published",
+    show_default=True,
+    help="How O is limited: published, coded or adversarial.",
 )
 @click.option(
-    "--bits", type=int, default=None, help="Budget of one request, for protection coded: 1 to 256 bits."
+    "--bits",
+    type=int,
+    default=None,
+    help="Budget of one request, 1 to 256 bits: with coded always, with adversarial if you like.",
 )
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option(
@@ -162,7 +168,7 @@ def obfuscation(
     from obfnet.training.obfuscation import PoolSettings, train_obfuscation
     from obfnet.training.recipes import obfuscation_schedule
 
-    schedule = obfuscation_schedule(spec, epochs=epochs)
+    schedule = obfuscation_schedule(spec, protection=protection, epochs=epochs)
     settings = PoolSettings(
         architecture=arch,
         hidden=hidden,

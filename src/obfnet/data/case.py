@@ -33,6 +33,8 @@ class Recipe:
         optimiser: Of inference networks: `"adam"` or `"sgd"`.
         augmentation: Names of the changes that an inference network's training samples go through, in order.
         obfuscation_augmentation: The same for obfuscation networks; few samples are soon learnt by heart.
+        budget_bits: With how many bits the demo shows that a request can have a ceiling; None where few bits
+            do not serve the case well.
     """
 
     inference_epochs: Mapping[str, float] = field(default_factory=lambda: {"": 4.0})
@@ -40,6 +42,7 @@ class Recipe:
     optimiser: str = "adam"
     augmentation: tuple[str, ...] = ()
     obfuscation_augmentation: tuple[str, ...] = ()
+    budget_bits: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

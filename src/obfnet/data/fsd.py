@@ -60,6 +60,7 @@ CASE: Final = CaseSpec(
         obfuscation_epochs=30.0,
         augmentation=("shift", "mask"),
         obfuscation_augmentation=("shift", "mask"),
+        budget_bits=8,
     ),
     files=(
         FileSpec(

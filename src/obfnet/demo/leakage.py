@@ -139,6 +139,7 @@ def measure_leakage(
     seed: int,
     folder: Path,
     progress: Progress,
+    task: str = "decoder-obfuscated",
 ) -> Leakage:
     """Attacks one obfuscation network with a decoder, beside its controls.
 
@@ -150,6 +151,7 @@ def measure_leakage(
         seed: Of the attacker's weights and order.
         folder: Where unfinished attackers keep their state.
         progress: Told of every step.
+        task: Name of the unfinished attacker's file; the one on raw samples has its own in the same folder.
 
     Raises:
         AttackError: no sample is left to the attacker. One that is scored, by value, is never among its own:
@@ -189,7 +191,7 @@ def measure_leakage(
         fitted: Reconstruction = build(**options).fit(knowledge, seed=seed, progress=progress)
         return fitted(test, answered[scored])
 
-    reconstructed = attack("decoder", received_train, received_test, "decoder-obfuscated")
+    reconstructed = attack("decoder", received_train, received_test, task)
     reconstructed_raw = attack("decoder", raw_train, raw_test, "decoder-raw")
     floor = attack("class-mean", received_train, received_test, "class-mean")
     return Leakage(

@@ -24,6 +24,7 @@ from obfnet.data.fetch import NoSourceError
 from obfnet.data.table import Split
 from obfnet.demo.backend import Answers, ask_backend, compare_with_local
 from obfnet.demo.leakage import measure_leakage, measure_recognition
+from obfnet.demo.limited import measure_limited, train_limited
 from obfnet.demo.samples import picture_samples, sample_bytes
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
@@ -98,6 +99,13 @@ def run_demo(
             inference = _inference_network(dataset, settings, inference_path, out / "inference", progress)
         with clock.timed("train_pool"):
             trained, pool = _train_pool(dataset, inference, settings, out / "pool", progress)
+        bits = dataset.spec.recipe.budget_bits
+        with clock.timed("train_limited"):
+            limited_pool = (
+                train_limited(dataset, inference, settings, bits, out / "pool-limited", progress)
+                if bits
+                else None
+            )
         with clock.timed("train_device_only"):
             device_only = _train_device_only(dataset, pool, settings, out / "device-only", progress)
         with clock.timed("remote_inference"):
@@ -120,6 +128,12 @@ def run_demo(
                 seed=settings.seed,
                 progress=progress,
             )
+        with clock.timed("limited"):
+            limited = (
+                measure_limited(dataset, inference, limited_pool, settings, out, progress)
+                if limited_pool
+                else None
+            )
         figures = {
             "command": command,
             "case": dataset.spec.name,
@@ -140,6 +154,7 @@ def run_demo(
             "leakage": {"bundle": pool.bundles[0].name, **leakage.figures()},
             "attribute": None if recognition is None else recognition.figures(),
             "budget_bits": pool.bundles[0].manifest.budget_bits,
+            "limited": None if limited is None else limited.figures,
             "wire": compare_with_local(dataset, inference, pool, answers, settings),
             "obfuscation": _obfuscation_facts(pool, answers),
             "inference": {
@@ -158,7 +173,7 @@ def run_demo(
             **provenance(),
         }
         result_path, report_path = out / "result.json", out / "report.html"
-        page = render_demo(figures, picture_samples(dataset, leakage, pool))
+        page = render_demo(figures, picture_samples(dataset, leakage, pool, limited))
         write_json(result_path, figures)
         write_atomic(report_path, page)
     return DemoResult(figures=figures, result_path=result_path, report_path=report_path)

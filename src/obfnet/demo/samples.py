@@ -14,6 +14,7 @@ from obfnet.data.mfcc import coefficients
 from obfnet.data.pictures import jpeg_bytes
 from obfnet.data.wav import read_wav
 from obfnet.demo.leakage import Leakage, scored_part
+from obfnet.demo.limited import Limited
 from obfnet.edge import ObfuscationSession
 from obfnet.report.demo_page import Clip, Pictures
 
@@ -31,36 +32,42 @@ def sample_bytes(dataset: Dataset) -> dict[str, int]:
     return sizes
 
 
-def picture_samples(dataset: Dataset, leakage: Leakage, pool: Pool) -> Pictures:
+def picture_samples(
+    dataset: Dataset, leakage: Leakage, pool: Pool, limited: Limited | None = None
+) -> Pictures:
     """What the report shows of the scored samples.
 
     Args:
         dataset: Its test samples are shown.
         leakage: Reconstructions and their scores.
         pool: Through each network of it one sample is shown.
+        limited: The network with a budget, where there is one.
     """
     test = dataset.test.take(scored_part(dataset.test)).samples[:]
     raw = as_unit(test)
     first = ObfuscationSession(pool.bundles[0])
     order = np.argsort(-leakage.ssim)
     typical = order[np.linspace(0, len(order) - 1, _PICTURED + 2).astype(int)[1:-1]]
-    shown = {"worst": order[:_PICTURED], "spread": typical}
+    shown = {"worst": (first, leakage, order[:_PICTURED]), "spread": (first, leakage, typical)}
+    if limited is not None:
+        # The same samples, so that the two can be compared.
+        shown["limited"] = (ObfuscationSession(limited.pool.bundles[0]), limited.leakage, typical)
     views = {
         name: {
             "raw": raw[rows],
-            "obfuscated": as_unit(first.obfuscate(test[rows])),
-            "reconstructed": leakage.reconstructed[rows],
-            "reconstructed_raw": leakage.reconstructed_raw[rows],
-            "floor": leakage.floor[rows],
+            "obfuscated": as_unit(session.obfuscate(test[rows])),
+            "reconstructed": own.reconstructed[rows],
+            "reconstructed_raw": own.reconstructed_raw[rows],
+            "floor": own.floor[rows],
         }
-        for name, rows in shown.items()
+        for name, (session, own, rows) in shown.items()
     }
     heard = np.array([order[0], *typical[:: len(typical) // _CLIPS]])
     one = test[typical[_PICTURED // 2] : typical[_PICTURED // 2] + 1]
     each = np.concatenate([as_unit(ObfuscationSession(bundle).obfuscate(one)) for bundle in pool.bundles])
     return Pictures(
         views=views,
-        scores={name: leakage.ssim[rows] for name, rows in shown.items()},
+        scores={name: own.ssim[rows] for name, (_, own, rows) in shown.items()},
         histogram={"obfuscated": leakage.ssim, "raw": leakage.raw_ssim, "floor": leakage.floor_ssim},
         one_sample={"raw": as_unit(one), "obfuscated": each},
         clips=_clips(dataset, leakage, heard) if dataset.spec.kind == "sounds" else (),

@@ -37,6 +37,7 @@ class DemoSettings:
         inference: Training of I; None takes the case's recipe.
         obfuscation: Training of each O; None takes the case's recipe.
         share: Of the epochs of the case's recipe, in (0, 1].
+        limited: Training of the network with a budget; None takes the case's recipe.
         device_only: Training of the device-only classifier; None takes the case's recipe.
         attack_epochs: Passes of the decoder over the attacker's pairs.
     """
@@ -54,6 +55,7 @@ class DemoSettings:
     inference: Schedule | None
     obfuscation: Schedule | None
     share: float
+    limited: Schedule | None
     device_only: Schedule | None
     attack_epochs: float
 
@@ -80,6 +82,7 @@ class DemoSettings:
             self,
             inference=self.inference and longer(self.inference),
             obfuscation=self.obfuscation and longer(self.obfuscation),
+            limited=self.limited and longer(self.limited),
             device_only=self.device_only and longer(self.device_only),
             attack_epochs=self.attack_epochs * times * attack_share,
         )
@@ -111,6 +114,7 @@ class DemoSettings:
             inference=Schedule(epochs=2, batch_size=64, peak_rate=2e-3, warm_up=0.2) if digits else None,
             obfuscation=Schedule(epochs=1.5) if digits else None,
             share=1.0,
+            limited=Schedule(epochs=3, batch_size=128) if digits else None,
             device_only=Schedule(epochs=4, batch_size=128) if digits else None,
             attack_epochs=2,
         )
@@ -123,6 +127,7 @@ class DemoSettings:
             scored=2_000,
             inference=self.inference and replace(self.inference, epochs=0.4),
             obfuscation=self.obfuscation and replace(self.obfuscation, epochs=0.15),
+            limited=self.limited and replace(self.limited, epochs=0.8),
             share=0.15,
             device_only=self.device_only and replace(self.device_only, epochs=1),
             attack_epochs=0.5,

@@ -5,12 +5,14 @@ code that could send anything else. Raw samples can be sent too, for comparison,
 what it does. What the backend can still learn is measured by the audit, not here.
 """
 
+import hashlib
+import math
 import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,8 @@ from obfnet.edge.meter import BudgetMeter
 from obfnet.edge.session import ObfuscationSession
 from obfnet.oip import Client, connect
 
+PICKS: Final = ("request", "sample")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -32,7 +36,8 @@ class Answer:
     Args:
         labels: `(N,)` int64, the index of the highest score.
         scores: `(N, classes)` float32, as the inference network gave them.
-        bundle: Name of the bundle that obfuscated the batch; None for raw samples.
+        bundle: Name of the bundle that obfuscated the batch, or several with commas between; None for raw
+            samples.
         protocol: `"binary"`, `"json"` or `"grpc"`.
         request_bytes: Size of the request's body, without headers.
         obfuscate_s: Seconds to check and obfuscate; 0 for raw samples.
@@ -68,10 +73,15 @@ class Device:
         use_environment_proxies: Go through the proxies that the environment names.
         meter: File that keeps the count of bits sent across restarts; None counts in this object alone.
         limit_bits: Most bits to send, all requests together; None counts without a limit.
+        pick: `"request"`: a bundle for each request, by the operating system's random source; a sample that
+            is sent again may go through another, and then has another budget. `"sample"`: the sample itself
+            decides, so that it always goes through the same one; all its requests together then tell at most
+            a bundle's budget and log2 of the number of bundles.
 
     Raises:
         BundleError: the pool was refused, or is empty.
-        UsageError, MissingExtraError: as `oip.connect`; a meter or a limit for a pool without a budget.
+        UsageError, MissingExtraError: as `oip.connect`; a meter or a limit for a pool without a budget; no
+            such pick.
         DataError, OutputError: the meter's file is broken, another pool's, or cannot be kept.
 
     Does not guarantee: that the backend learns nothing from obfuscated samples; see the audit of the
@@ -92,7 +102,11 @@ class Device:
         use_environment_proxies: bool = False,
         meter: Path | str | None = None,
         limit_bits: float | None = None,
+        pick: str = "request",
     ) -> None:
+        if pick not in PICKS:
+            raise UsageError(f"a pick of {' or '.join(PICKS)}", repr(pick), "name one of them")
+        self._pick = pick
         self._pool = pool if isinstance(pool, Pool) else read_pool(pool, trust=trust)
         if not self._pool.bundles:
             raise BundleError("pool-empty", "at least one bundle in the pool", "none", "train a pool first")
@@ -116,8 +130,11 @@ class Device:
 
     @property
     def budget_bits(self) -> float | None:
-        """What one sample can leak at most, in bits; None where a bundle of the pool has no ceiling."""
-        return _budget_of(self._pool)
+        """What one request of one sample can leak at most, in bits; None where a bundle has no ceiling."""
+        bits = _budget_of(self._pool)
+        if bits is None or self._pick == "request":
+            return bits
+        return bits + math.log2(len(self._pool.bundles))
 
     @property
     def spent_bits(self) -> float | None:
@@ -125,10 +142,10 @@ class Device:
         return None if self._meter is None else self._meter.spent_bits
 
     def infer(self, raw: Samples | Path | str) -> Answer:
-        """Labels for one batch of raw samples; one request, through one bundle.
+        """Labels for one batch of raw samples; one request.
 
-        The bundle is picked by the operating system's random source, for each call anew. All samples of
-        a call share it: call once a sample to have each obfuscated by its own pick.
+        With the pick `"request"` all samples of a call share a bundle, which the operating system's random
+        source decides: call once a sample to have each obfuscated by its own pick.
 
         Args:
             raw: As `read_samples` takes it: `(N, *shape)` or one sample, or a file.
@@ -146,21 +163,42 @@ class Device:
         started = time.perf_counter()
         # 1. Raw samples that fit the spec.
         samples = read_samples(raw, self.spec)
-        # 2. A bundle that nobody can predict.
-        index = secrets.randbelow(len(self._pool.bundles))
-        session = self._sessions.get(index)
-        if session is None:
-            session = self._sessions[index] = ObfuscationSession(self._pool.bundles[index])
+        # 2. A bundle that nobody can predict, or the sample's own.
+        picked = self._picks(samples)
         # 3. Obfuscated and checked, or an exception that ends it here.
         begun = time.perf_counter()
-        obfuscated = session.obfuscate(samples)
+        obfuscated = self._obfuscate(samples, picked)
         obfuscate_s = time.perf_counter() - begun
         # 4. Counted before it is sent: a count that is too high harms nobody.
         if self._meter is not None:
-            self._meter.spend((_budget_of(self._pool) or 0.0) * len(samples))
+            self._meter.spend((self.budget_bits or 0.0) * len(samples))
         # 5. Only now is there a connection; it checks that the backend's model takes such samples.
-        name = self._pool.bundles[index].manifest.name
-        return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=name)
+        names = ", ".join(self._pool.bundles[index].manifest.name for index in sorted(set(picked)))
+        return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=names)
+
+    def _picks(self, samples: Samples) -> list[int]:
+        count = len(self._pool.bundles)
+        if self._pick == "request":
+            return [secrets.randbelow(count)] * len(samples)
+        return [
+            int.from_bytes(hashlib.sha256(np.ascontiguousarray(sample).tobytes()).digest()[:8], "big") % count
+            for sample in samples
+        ]
+
+    def _obfuscate(self, samples: Samples, picked: list[int]) -> Samples:
+        wanted = sorted(set(picked))
+        if len(wanted) == 1:
+            return self._session(wanted[0]).obfuscate(samples)
+        obfuscated, of = np.empty_like(samples), np.array(picked)
+        for index in wanted:
+            obfuscated[of == index] = self._session(index).obfuscate(samples[of == index])
+        return obfuscated
+
+    def _session(self, index: int) -> ObfuscationSession:
+        session = self._sessions.get(index)
+        if session is None:
+            session = self._sessions[index] = ObfuscationSession(self._pool.bundles[index])
+        return session
 
     def close(self) -> None:
         """Closes the connection."""

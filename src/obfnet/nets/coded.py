@@ -49,13 +49,17 @@ class CodedObfuscation(nn.Module):
         decided: Tensor = self.encoder(raw)
         return decided
 
-    def generate(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
-        """The sample of the code whose bits are the signs; gradients go straight through the sign."""
+    def code(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N bits"]:
+        """The signs, +1 or -1; in training gradients go straight through them."""
         code = torch.where(decided > 0, 1.0, -1.0)
         if self.training:
             soft = decided.tanh()
             code = soft + (code - soft).detach()
-        generated: Tensor = self.generator(code)
+        return code
+
+    def generate(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
+        """The sample of the code whose bits are the signs."""
+        generated: Tensor = self.generator(self.code(decided))
         return generated
 
 

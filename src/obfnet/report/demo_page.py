@@ -17,7 +17,7 @@ from obfnet.report.page import render_page
 from obfnet.report.png_uri import png_data_uri
 from obfnet.report.sound import sound_data_uri, sound_from_coefficients
 from obfnet.report.verdict import compare_with_device_only, judge
-from obfnet.report.wording import similarity
+from obfnet.report.wording import percent, similarity
 
 Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -36,6 +36,10 @@ _VIEWS: Final = {
         "From the most to the least leaked",
         "Evenly spread over all scored samples, so that nobody picked them by eye.",
     ),
+    "limited": (
+        "The same samples, with a ceiling",
+        "The columns above, through the network with a budget; its attacker was trained on it.",
+    ),
 }
 _SERIES: Final = {
     "floor": "Floor: class mean",
@@ -46,9 +50,11 @@ _STEPS: Final = {
     "data": "Get and check the data",
     "train_inference": "Train the inference network",
     "train_pool": "Train the pool",
+    "train_limited": "Train the network with a budget",
     "train_device_only": "Train the device-only classifier",
     "remote_inference": "Ask the backend",
     "attack": "Attack, with its controls",
+    "limited": "Ask and attack through the network with a budget",
     "total": "Total",
 }
 _PROTOCOLS: Final = {
@@ -139,6 +145,7 @@ def render_demo(figures: dict[str, Any], pictures: Pictures) -> str:
             "device_only_says": compare_with_device_only(figures["accuracy"]),
             "networks": list(_networks(figures)),
             "views": [_view(name, rows, pictures.scores[name]) for name, rows in pictures.views.items()],
+            "limited_says": _limited_sentence(figures),
             "one_sample": {
                 "raw": png_data_uri(pictures.one_sample["raw"][0]),
                 "each": [
@@ -154,6 +161,21 @@ def render_demo(figures: dict[str, Any], pictures: Pictures) -> str:
             "protocol": _PROTOCOLS.get(figures["wire"]["protocol"], figures["wire"]["protocol"]),
             "sources": _sources(figures["data"]),
         },
+    )
+
+
+def _limited_sentence(figures: dict[str, Any]) -> str:
+    limited = figures.get("limited")
+    if limited is None:
+        return ""
+    leakage, published = limited["leakage"], figures["leakage"]
+    bits = f"{limited['budget_bits']:g}"
+    return (
+        f"With protection {limited['protection']} and a budget of {bits} bits the answers are right for "
+        f"{percent(limited['accuracy'])} of samples, and the same attack ({leakage['attack']}, threat level "
+        f"{leakage['threat_level']}) rebuilds SSIM\u00a0{similarity(leakage['ssim'])} instead of "
+        f"{similarity(published['ssim'])} (the label alone: {similarity(leakage['floor_ssim'])}). No attack "
+        f"gets more than {bits} bits from a request."
     )
 
 

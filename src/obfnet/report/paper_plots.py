@@ -4,27 +4,12 @@ Drawn from the result file alone, and the same bytes from the same file: no date
 numbers. What a figure means is said on the page (`paper_pages`), which shows them.
 """
 
-import importlib
-import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from obfnet.core.errors import MissingExtraError
+from obfnet.report.plotting import COLOURS, GREY, MARKERS, add_legend, draw_svg, new_panels
 
-_STYLE: Final = {
-    "svg.hashsalt": "obfnet",
-    # Text stays text: smaller, and it can be searched and read aloud.
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS: Final = ("o", "s", "^", "D", "v", "P")
-_PANEL_INCHES: Final = (3.6, 3.2)
 _FEWEST_WIDTHS: Final = 3
 
 Rows = Sequence[Mapping[str, Any]]
@@ -78,20 +63,11 @@ def draw_plots(figures: Mapping[str, Any], stem: str) -> dict[str, str]:
     Raises:
         MissingExtraError: Matplotlib is not installed.
     """
-    try:
-        matplotlib = importlib.import_module("matplotlib")
-        make = importlib.import_module("matplotlib.figure").Figure
-    except ModuleNotFoundError as exc:
-        raise MissingExtraError(exc.name or "matplotlib", "report") from exc
     drawn = {}
     for name, (case, _) in plot_titles(figures, stem).items():
         rows = [row for row in figures["rows"] if row["case"] == case]
-        with matplotlib.rc_context(_STYLE):
-            figure = (_width_figure if name.endswith("-width.svg") else _trade_figure)(make, rows)
-            text = io.StringIO()
-            figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-        # Lines end without blanks, as in every other file of a repository.
-        drawn[name] = "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        draw = _width_figure if name.endswith("-width.svg") else _trade_figure
+        drawn[name] = draw_svg(partial(draw, rows=rows))
     return drawn
 
 
@@ -109,20 +85,11 @@ def _sweeps(rows: Rows) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
     }
 
 
-def _panels(make: Any, titles: Sequence[str], *, shared: bool) -> tuple[Any, Sequence[Any]]:
-    width, height = _PANEL_INCHES
-    figure = make(figsize=(width * len(titles), height))
-    panels = figure.subplots(1, len(titles), squeeze=False, sharey=shared)[0]
-    for panel, title in zip(panels, titles, strict=True):
-        panel.set_title(title)
-    return figure, panels
-
-
 def _trade_figure(make: Any, rows: Rows) -> Any:
     rows = [row for row in rows if _leakage(row) is not None]
     rules = grouped(rows, "rule")
     attack = f"{rows[0]['leakage']['attack']}, {rows[0]['leakage']['threat_level']}"
-    figure, panels = _panels(make, [f"{rows[0]['case']}, {rule}" for (rule,) in rules], shared=True)
+    figure, panels = new_panels(make, [f"{rows[0]['case']}, {rule}" for (rule,) in rules], shared=True)
     styles = _styles(grouped(rows, "inference", "obfuscation"))
     shown: dict[str, Any] = {}
     for panel, some in zip(panels, rules.values(), strict=True):
@@ -145,12 +112,12 @@ def _trade_figure(make: Any, rows: Rows) -> Any:
             [100 * row["accuracy"]["device_only"]["mean"] for row in some],
             linestyle="",
             marker="x",
-            color="#777777",
+            color=GREY,
         )[0]
         panel.set_xlim(*_unit_axis(rows))
         panel.set_xlabel(f"normalised leakage ({attack})")
         panel.set_ylabel("accuracy, %")
-    _legend(figure, shown)
+    add_legend(figure, shown)
     return figure
 
 
@@ -159,7 +126,7 @@ def _width_figure(make: Any, rows: Rows) -> Any:
     several = len({rule for rule, _, _ in sweeps}) > 1
     leakage = rows[0]["leakage"]
     titles = [f"{rows[0]['case']}: accuracy", f"{rows[0]['case']}: leakage"]
-    figure, (accuracy, leaks) = _panels(make, titles, shared=False)
+    figure, (accuracy, leaks) = new_panels(make, titles, shared=False)
     styles = _styles(sweeps)
     shown: dict[str, Any] = {}
     for (rule, inference, obfuscation), some in sweeps.items():
@@ -181,7 +148,7 @@ def _width_figure(make: Any, rows: Rows) -> Any:
             [100 * row["accuracy"]["device_only"]["mean"] for row in points],
             linestyle=":",
             linewidth=1,
-            color="#777777",
+            color=GREY,
         )[0]
         able = [row for row in points if _leakage(row) is not None]
         leaks.errorbar(
@@ -202,7 +169,7 @@ def _width_figure(make: Any, rows: Rows) -> Any:
         panel.set_xlabel("width n of O's bottleneck")
         panel.set_ylabel(name)
     leaks.set_ylim(*_unit_axis([row for row in rows if _leakage(row) is not None]))
-    _legend(figure, shown)
+    add_legend(figure, shown)
     return figure
 
 
@@ -221,11 +188,6 @@ def _extent(places: Sequence[Mapping[str, Any]], times: float = 1) -> list[list[
 
 def _styles(keys: Mapping[tuple[str, ...], Any]) -> dict[tuple[str, ...], dict[str, str]]:
     return {
-        key: {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+        key: {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
         for number, key in enumerate(keys)
     }
-
-
-def _legend(figure: Any, shown: Mapping[str, Any]) -> None:
-    figure.tight_layout(rect=(0, 0.14, 1, 1))
-    figure.legend(shown.values(), shown.keys(), loc="lower center", ncols=min(3, len(shown)), frameon=False)

@@ -78,7 +78,8 @@ def readme_block(results: Path) -> str:
     Raises:
         DataError: `demo.json` is missing or no result.
     """
-    rows = list(_demo_rows(_read(results / "demo.json")))[:8]
+    figures = _read(results / "demo.json")
+    rows = [*list(_demo_rows(figures))[:8], *_limited_rows(figures)]
     source = "From `results/demo.json`, made by `make demo`:"
     return "\n".join([_BEGIN, source, "", *_table(rows), _END])
 
@@ -150,8 +151,38 @@ def _demo_rows(figures: dict[str, Any]) -> Rows:
             f"{figures['request_bytes']['raw']} and {figures['request_bytes']['obfuscated']} bytes",
         ),
         *_attribute_rows(figures),
+        *_limited_rows(figures),
         ("O: parameters, MACs", f"{network['parameters']:,}, {network['macs']:,}"),
         ("whole demo on this machine", f"{figures['seconds']['total']:.0f} s"),
+    ]
+
+
+def _baseline_rows(name: str, row: dict[str, Any]) -> Rows:
+    baselines = row.get("baselines")
+    if baselines is None:
+        return []
+    return [
+        (
+            f"{name}: accuracy, device-only at O's cost; a head on what is sent",
+            f"{baselines['device_only']:.2%}; {baselines['head']:.2%}",
+        )
+    ]
+
+
+def _limited_rows(figures: dict[str, Any]) -> Rows:
+    limited = figures.get("limited")
+    if limited is None:
+        return []
+    leakage, bits = limited["leakage"], f"{limited['budget_bits']:g} bits"
+    attack = f"{leakage['attack']}, {leakage['threat_level']}"
+    named = f"with a ceiling of {bits} (`{limited['protection']}`)"
+    return [
+        (f"{named}: accuracy", f"{limited['accuracy']:.2%}"),
+        (
+            f"{named}: SSIM rebuilt ({attack}; mean, worst)",
+            f"{leakage['ssim']:.3f}, {leakage['ssim_worst']:.3f}",
+        ),
+        *((f"{named}: {what}", value) for what, value in _attribute_rows(limited)),
     ]
 
 
@@ -170,6 +201,7 @@ def _privacy_rows(figures: dict[str, Any]) -> Rows:
                 f"{name}: normalised leakage ({attack}), 95 % interval",
                 f"{headline['normalised_leakage']:.3f} ({low:.3f} to {high:.3f})",
             ),
+            *_baseline_rows(name, row),
             (
                 f"{name}: 95th percentile of samples; share over half",
                 f"{headline['normalised_leakage_p95']:.2f}; {headline['share_over_half']:.1%}",

@@ -8,18 +8,21 @@ of the code's room tells how sure the encoder is, and little of the sample.
 import math
 from typing import Final, final
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import coded_encoder
-from obfnet.training.protections import Answer, Protection, Shape
+from obfnet.training.protections import Answer, Batch, Outcome, Protection, Purpose
 
 MOST_BITS: Final = 256
 _TRIES: Final = 400
+_AT_ONCE: Final = 500
 # How much of what is asked for comes from the label, and how much from I's own answer to the raw sample.
 _LABEL_SHARE: Final = 0.5
 
@@ -39,6 +42,7 @@ class Coded(Protection):
     """
 
     name = "coded"
+    times_longer = 3.0
 
     def __init__(self, bits: int | None = None) -> None:
         if bits is None or not 1 <= bits <= MOST_BITS:
@@ -50,33 +54,55 @@ class Coded(Protection):
         self.bits = bits
         self.budget_bits = float(bits)
 
-    def build(self, shape: Shape, architecture: str, hidden: int, classes: int) -> nn.Module:
+    def build(self, purpose: Purpose) -> nn.Module:
         """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
-        generator = ExactGenerator(shape, self.bits)
-        encoder = coded_encoder(architecture, shape, hidden, self.bits, generator=generator)
+        generator = ExactGenerator(purpose.shape, self.bits)
+        encoder = coded_encoder(
+            purpose.architecture, purpose.shape, purpose.hidden, self.bits, generator=generator
+        )
         network = CodedObfuscation(encoder, generator)
-        network.register_buffer("words", class_words(classes, self.bits))
+        network.register_buffer("words", class_words(purpose.classes, self.bits))
         return network
 
-    def loss(
-        self,
-        network: nn.Module,
-        answer: Answer,
-        raw: Float[Tensor, "N C H W"],
-        labels: Int[Tensor, " N"],
-    ) -> Tensor:
+    def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
         """Cross-entropy of I's answer to what is sent, and of each bit; half labels, half I's own answer."""
-        if not isinstance(network, CodedObfuscation):
-            raise TypeError("not built by this protection")
-        words: Tensor = network.words  # type: ignore[assignment]
+        coded = _checked(network)
+        words: Tensor = coded.words  # type: ignore[assignment]
         with torch.no_grad():
-            own = answer(raw).softmax(1)
-            wanted = torch.lerp(own, functional.one_hot(labels, own.shape[1]).float(), _LABEL_SHARE)
-        decided = network.decide(raw)
-        scores = answer(network.generate(decided))
+            own = answer(batch.raw).softmax(1)
+            wanted = torch.lerp(own, functional.one_hot(batch.labels, own.shape[1]).float(), _LABEL_SHARE)
+        decided = coded.decide(batch.raw)
+        code = coded.code(decided)
+        scores = answer(coded.generator(code))
         through = -(wanted * scores.log_softmax(1)).sum(1).mean()
         bits = functional.binary_cross_entropy_with_logits(decided, wanted @ words)
-        return through + bits * math.sqrt(self.bits)
+        return Outcome(loss=through + bits * math.sqrt(self.bits), seen=code)
+
+    def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
+        """That there are fewer codes than labels, and what accuracy is then possible at best."""
+        if 2**self.bits >= classes:
+            return None
+        most = np.sort(np.bincount(labels, minlength=classes))[::-1][: 2**self.bits].sum() / len(labels)
+        return (
+            f"{self.bits} bits name {2**self.bits} of {classes} classes: at best {most:.1%} of answers can "
+            f"be right; {math.ceil(math.log2(classes))} bits name them all"
+        )
+
+    def fault(self, network: nn.Module, raw: Float[Tensor, "N C H W"], classes: int) -> str | None:
+        """That fewer codes are in use than there are labels."""
+        coded = _checked(network)
+        with torch.no_grad():
+            decided = torch.cat([coded.decide(part) for part in torch.split(raw, _AT_ONCE)])
+        used = len(np.unique(decided.numpy() > 0, axis=0))
+        if used >= min(classes, 2**self.bits):
+            return None
+        return f"a code that collapsed: {used} in use for {classes} classes"
+
+
+def _checked(network: nn.Module) -> CodedObfuscation:
+    if not isinstance(network, CodedObfuscation):
+        raise TypeError("not built by this protection")
+    return network
 
 
 def class_words(classes: int, bits: int) -> Float[Tensor, "K bits"]:

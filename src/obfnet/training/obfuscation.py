@@ -8,7 +8,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from obfnet.bundle import Trust, build_bundle, public_key_text, read_pool, write
 from obfnet.core.errors import BundleError, TrainingError, UsageError
 from obfnet.core.files import sha256_hex, write_json
 from obfnet.core.progress import Progress, Silent
-from obfnet.core.spec import InputSpec
 from obfnet.data.case import Dataset
 from obfnet.data.table import Split
 from obfnet.export import obfuscation_onnx
@@ -39,10 +38,13 @@ from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
-from obfnet.training.protections import PROTECTIONS, Protection
+from obfnet.training.protections import PROTECTIONS, Batch, Protection, Purpose
 from obfnet.training.recipes import obfuscation_schedule, precision_of
 
 _CARD = "training.json"
+# Validation samples that a trained network is checked on, and how often it is trained anew.
+_CHECKED = 5_000
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class PoolSettings:
             protection=self.protection,
             bits=self.bits,
             count=self.count,
-            schedule=self.schedule or obfuscation_schedule(dataset.spec),
+            schedule=self.schedule or obfuscation_schedule(dataset.spec, protection=self.protection),
             augmentation=dataset.spec.recipe.obfuscation_augmentation
             if self.augmentation is None
             else self.augmentation,
@@ -177,12 +179,11 @@ def train_obfuscation(
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
     protection = PROTECTIONS.get(plan.protection)(plan.bits)
-    networks = _fresh_networks(protection, plan, inference.card.input, len(inference.card.classes))
+    if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
+        progress.say(f"warning: {warning}")
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
     frozen = _state_hash(inference.network)
-    _train_together(
-        networks, protection, dataset.train, inference, plan, checkpoint, progress, processor(place)
-    )
+    networks = _sound_networks(protection, plan, dataset, inference, checkpoint, progress, processor(place))
     if _state_hash(inference.network) != frozen:
         raise TrainingError(
             "a frozen inference network", "weights that changed in training", "report this bug"
@@ -210,12 +211,61 @@ def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
         )
 
 
-def _fresh_networks(protection: Protection, plan: PoolPlan, spec: InputSpec, classes: int) -> nn.ModuleList:
+def _sound_networks(
+    protection: Protection,
+    plan: PoolPlan,
+    dataset: Dataset,
+    inference: InferenceNetwork,
+    checkpoint: Checkpoint,
+    progress: Progress,
+    place: torch.device,
+) -> list[nn.Module]:
+    """The pool as a device gets it; a network that fails its protection's check is trained anew."""
+    classes = len(inference.card.classes)
+    purpose = Purpose(
+        shape=_three(inference.card.input.shape),
+        architecture=plan.architecture,
+        hidden=plan.hidden,
+        classes=classes,
+        attribute_values=0 if dataset.train.attribute is None else int(dataset.train.attribute.max()) + 1,
+    )
+    some = unit_tensor(dataset.validation.samples[:_CHECKED])
+    sound: dict[int, nn.Module] = {}
+    for attempt in range(_ATTEMPTS):
+        left = [number for number in range(plan.count) if number not in sound]
+        networks = _fresh_networks(protection, plan, purpose, left, attempt)
+        own = (
+            replace(checkpoint, fingerprint=f"{checkpoint.fingerprint}-{attempt}") if attempt else checkpoint
+        )
+        _train_together(networks, protection, dataset.train, inference, plan, own, progress, place)
+        fault = None
+        for number, network in zip(left, networks, strict=True):
+            if found := protection.fault(network, some, classes):
+                fault = found
+                progress.say(f"network {number}: {found}")
+            else:
+                sound[number] = protection.obfuscation_of(network)
+        if fault is None:
+            return [sound[number] for number in range(plan.count)]
+    raise TrainingError(
+        "networks that use their code",
+        f"{fault}, {_ATTEMPTS} times from different weights",
+        "train longer, or with more bits",
+    )
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    channels, height, width = shape
+    return channels, height, width
+
+
+def _fresh_networks(
+    protection: Protection, plan: PoolPlan, purpose: Purpose, numbers: Sequence[int], attempt: int
+) -> nn.ModuleList:
     networks = nn.ModuleList()
-    for number in range(plan.count):
-        torch.manual_seed(plan.seed * 10_007 + number + 1)
-        channels, height, width = spec.shape
-        networks.append(protection.build((channels, height, width), plan.architecture, plan.hidden, classes))
+    for number in numbers:
+        torch.manual_seed(plan.seed * 10_007 + number + 1 + attempt * 1_000_003)
+        networks.append(protection.build(purpose))
     torch.manual_seed(plan.seed)
     return networks
 
@@ -231,6 +281,7 @@ def _train_together(
     place: torch.device,
 ) -> None:
     labels = torch.tensor(train.labels)
+    attribute = None if train.attribute is None else torch.tensor(train.attribute)
     integer = inference.card.input.dtype == "uint8"
     networks.train().to(place)
     inference.network.to(place)
@@ -242,8 +293,8 @@ def _train_together(
             scores: Tensor = inference.network(sent)
         return scores.float()
 
-    def descend(network: nn.Module, raw: Tensor, wanted: Tensor) -> float:
-        loss = protection.loss(network, answer, raw, wanted)
+    def descend(network: nn.Module, batch: Batch) -> float:
+        loss = protection.outcome(network, answer, batch).loss
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
@@ -262,12 +313,15 @@ def _train_together(
     single_threaded = partial(torch.set_num_threads, 1)
     with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
-        def step(batch: Tensor) -> float:
-            raw = augmented(unit_tensor(train.samples[batch.numpy()]), plan.augmentation).to(place)
-            wanted = labels[batch].to(place)
+        def step(rows: Tensor) -> float:
+            batch = Batch(
+                raw=augmented(unit_tensor(train.samples[rows.numpy()]), plan.augmentation).to(place),
+                labels=labels[rows].to(place),
+                attribute=None if attribute is None else attribute[rows].to(place),
+            )
             if alone:
-                return sum(descend(network, raw, wanted) for network in networks) / len(networks)
-            return sum(cores.map(partial(descend, raw=raw, wanted=wanted), networks)) / len(networks)
+                return sum(descend(network, batch) for network in networks) / len(networks)
+            return sum(cores.map(partial(descend, batch=batch), networks)) / len(networks)
 
         try:
             run_schedule(networks, step, samples=len(labels), budget=budget)

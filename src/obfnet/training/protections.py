@@ -6,8 +6,11 @@ ceiling on what a request can leak; `published` has none.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, final
 
+import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,6 +22,54 @@ from obfnet.nets import OBFUSCATION_ARCHITECTURES
 Shape = tuple[int, int, int]
 Answer = Callable[[Tensor], Tensor]
 """Samples in [0, 1], `(N, C, H, W)`, to the frozen inference network's scores, `(N, K)`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purpose:
+    """What a network is built for.
+
+    Args:
+        shape: Channels, height and width of a sample.
+        architecture: Registry name of a published obfuscation network, which sets the cost.
+        hidden: Width of that network's bottleneck.
+        classes: Number of labels.
+        attribute_values: Number of values of the private attribute; 0 where there is none.
+    """
+
+    shape: Shape
+    architecture: str
+    hidden: int
+    classes: int
+    attribute_values: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batch:
+    """What one step of training sees.
+
+    Args:
+        raw: `(N, C, H, W)` float32 in [0, 1].
+        labels: `(N,)` int64.
+        attribute: `(N,)` int64, values of the private attribute; None where there is none.
+    """
+
+    raw: Float[Tensor, "N C H W"]
+    labels: Int[Tensor, " N"]
+    attribute: Int[Tensor, " N"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a step comes to.
+
+    Args:
+        loss: What training makes small, a scalar.
+        seen: What tells an attacker all that there is to know, with gradients: what is sent, or the code of
+            which it is made; `(N, ...)`.
+    """
+
+    loss: Float[Tensor, ""]
+    seen: Float[Tensor, "N ..."]
 
 
 class Protection(ABC):
@@ -37,6 +88,9 @@ class Protection(ABC):
     budget_bits: float | None
     """Ceiling on what one request can leak, in bits; None where there is no ceiling."""
 
+    times_longer: float = 1.0
+    """How many times as long as `published` it trains, unless a schedule is given."""
+
     def __init__(self, bits: int | None = None) -> None:
         if bits is not None:
             raise UsageError(
@@ -44,26 +98,42 @@ class Protection(ABC):
             )
 
     @abstractmethod
-    def build(self, shape: Shape, architecture: str, hidden: int, classes: int) -> nn.Module:
-        """A freshly initialised obfuscation network, from torch's present random state."""
+    def build(self, purpose: Purpose) -> nn.Module:
+        """What is trained, freshly initialised from torch's present random state."""
 
     @abstractmethod
-    def loss(
-        self,
-        network: nn.Module,
-        answer: Answer,
-        raw: Float[Tensor, "N C H W"],
-        labels: Int[Tensor, " N"],
-    ) -> Tensor:
-        """What training makes small, a scalar.
+    def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
+        """One forward pass and its loss.
 
         Args:
             network: One that `build` made.
             answer: The frozen inference network's scores for samples as they are sent: where the wire's type
                 is uint8 they are rounded on the way, with gradients straight through.
-            raw: Raw samples.
-            labels: Their labels.
+            batch: Training samples.
         """
+
+    def obfuscation_of(self, network: nn.Module) -> nn.Module:
+        """The part of what was trained that a device gets: a sample in, the obfuscated one out."""
+        return network
+
+    def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
+        """What a user should know before training; None where there is nothing.
+
+        Args:
+            classes: Number of labels.
+            labels: Those of the training samples, `(N,)`.
+        """
+        return None
+
+    def fault(self, network: nn.Module, raw: Float[Tensor, "N C H W"], classes: int) -> str | None:
+        """Why a trained network must not be shipped; None where nothing is wrong.
+
+        Args:
+            network: One that `build` made, trained, in evaluation mode.
+            raw: Validation samples.
+            classes: Number of labels.
+        """
+        return None
 
 
 PROTECTIONS: Final = Registry[type[Protection]](
@@ -71,6 +141,7 @@ PROTECTIONS: Final = Registry[type[Protection]](
     {
         "published": "obfnet.training.protections:Published",
         "coded": "obfnet.training.coded:Coded",
+        "adversarial": "obfnet.training.adversarial:Adversarial",
     },
     extra="train",
 )
@@ -88,16 +159,11 @@ class Published(Protection):
     name = "published"
     budget_bits = None
 
-    def build(self, shape: Shape, architecture: str, hidden: int, classes: int) -> nn.Module:
+    def build(self, purpose: Purpose) -> nn.Module:
         """The architecture itself, unlimited."""
-        return OBFUSCATION_ARCHITECTURES.get(architecture)(shape, hidden)
+        return OBFUSCATION_ARCHITECTURES.get(purpose.architecture)(purpose.shape, purpose.hidden)
 
-    def loss(
-        self,
-        network: nn.Module,
-        answer: Answer,
-        raw: Float[Tensor, "N C H W"],
-        labels: Int[Tensor, " N"],
-    ) -> Tensor:
+    def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
         """Cross-entropy between the answer to obfuscated samples and the labels."""
-        return functional.cross_entropy(answer(network(raw)), labels)
+        sent = network(batch.raw)
+        return Outcome(loss=functional.cross_entropy(answer(sent), batch.labels), seen=sent)

@@ -5,6 +5,7 @@ from typing import Final
 
 from obfnet.data.case import CaseSpec
 from obfnet.fitting import Precision, Schedule
+from obfnet.training.protections import PROTECTIONS
 
 _INFERENCE: Final = Schedule(epochs=4, batch_size=128, peak_rate=2e-3, warm_up=0.25)
 _DESCENT: Final = Schedule(
@@ -64,21 +65,28 @@ def precision_of(architecture: str) -> Precision:
     return "bfloat16" if architecture in _HALF_PRECISION else "float32"
 
 
-def obfuscation_schedule(spec: CaseSpec, *, epochs: float | None = None) -> Schedule:
+def obfuscation_schedule(
+    spec: CaseSpec, *, protection: str = "published", epochs: float | None = None
+) -> Schedule:
     """How long each obfuscation network of a case is trained, and how fast.
 
     A short training needs a high rate; a longer one gets further with half of it and a little weight decay.
 
     Args:
         spec: The case.
+        protection: Registry name; some train longer than `published`.
         epochs: Passes over the training samples; None takes the case's own.
+
+    Raises:
+        UnknownNameError: no such protection.
 
     Example:
         >>> from obfnet.data.mnist import CASE
         >>> obfuscation_schedule(CASE, epochs=3).peak_rate, obfuscation_schedule(CASE, epochs=5).peak_rate
         (0.004, 0.002)
     """
-    wanted = spec.recipe.obfuscation_epochs if epochs is None else epochs
+    longer = PROTECTIONS.get(protection).times_longer
+    wanted = spec.recipe.obfuscation_epochs * longer if epochs is None else epochs
     if wanted <= _SHORT_EPOCHS:
         return Schedule(epochs=wanted)
     return Schedule(epochs=wanted, peak_rate=2e-3, warm_up=0.3, weight_decay=1e-5)

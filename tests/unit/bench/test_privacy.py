@@ -49,10 +49,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_case_of_the_paper_is_in_it() -> None:
     assert [row.case for row in PUBLISHED] == ["mnist", "fsd", "asl", "cifar10"]
     assert [row.case for row in privacy_rows("cifar10, mnist", "published")] == ["mnist", "cifar10"]
-    assert [row.bits for row in privacy_rows("mnist")] == [None, 16, 8, 4]
+    assert [row.bits for row in privacy_rows("mnist")] == [None, 16, 8, 4, None]
     with pytest.raises(UsageError, match="rows of cifar10 with coded"):
         privacy_rows("cifar10", "coded")
-    with pytest.raises(UnknownNameError, match="known: published, coded"):
+    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial"):
         privacy_rows("mnist", "magic")
     with pytest.raises(UnknownNameError, match="known: mnist, fsd, asl, cifar10"):
         privacy_rows("mnist,moon")
@@ -64,6 +64,13 @@ def test_a_row_has_accuracy_beside_what_leaks(finished: Path) -> None:
     # Trained for a moment: better than chance is enough here.
     assert 0.15 < row["accuracy"]["obfuscated"] <= 1
     assert 0.7 < row["accuracy"]["raw"] <= 1
+    baselines = row["baselines"]
+    assert 0.15 < baselines["device_only"] <= 1
+    assert 0.15 < baselines["head"] <= 1
+    shares = [one["share"] for one in baselines["selective_raw"]]
+    assert shares == sorted(shares)
+    # Whoever sends more samples raw gets nearer to the backend's own accuracy.
+    assert abs(baselines["selective_raw"][-1]["accuracy"] - row["accuracy"]["raw"]) < 0.1
     low, high = row["headline"]["normalised_leakage_interval"]
     assert low <= row["headline"]["normalised_leakage"] <= high
     assert {attack["name"] for attack in row["attacks"]} == {"ridge", "pca-neighbour"}

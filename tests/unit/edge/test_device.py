@@ -130,3 +130,38 @@ def test_without_a_ceiling_there_is_nothing_to_count(server, tmp_path):
     for options in ({"meter": tmp_path / "m"}, {"limit_bits": 10}):
         with pytest.raises(UsageError, match="a pool with a budget"):
             Device(pool_of(obfuscator_bytes()), server.url, **options)
+
+
+def test_a_sample_that_picks_always_goes_through_the_same_bundle(server):
+    pool = pool_of(*(obfuscator_bytes(seed=seed) for seed in range(4)), budget_bits=16.0)
+    with Device(pool, server.url, pick="sample") as device:
+        assert device.budget_bits == 18
+        each = {seed: {device.infer(raw_samples(seed=seed)).bundle for _ in range(3)} for seed in range(30)}
+        assert device.spent_bits == 90 * 18
+    assert all(len(names) == 1 for names in each.values())
+    assert set().union(*each.values()) == {f"bundle-{index}" for index in range(4)}
+    # Another device, with nothing in common but the pool, picks the same.
+    with Device(pool, server.url, pick="sample") as other:
+        assert {other.infer(raw_samples(seed=7)).bundle} == each[7]
+
+
+def test_a_batch_of_samples_that_pick_is_obfuscated_one_by_one_as_each_picks(server):
+    from obfnet.edge import ObfuscationSession
+
+    pool = pool_of(*(obfuscator_bytes(seed=seed) for seed in range(3)))
+    batch = np.concatenate([raw_samples(seed=seed) for seed in range(12)])
+    with Device(pool, server.url, pick="sample") as device:
+        single = [device.infer(sample[None]).bundle for sample in batch]
+        # The scripted server answers for one sample, whatever it gets.
+        with pytest.raises(BackendError):
+            device.infer(batch)
+    sent = np.frombuffer(server.inference_requests[-1][3][-batch.nbytes :], np.float32).reshape(batch.shape)
+    assert len(set(single)) > 1
+    for sample, name, got in zip(batch, single, sent, strict=True):
+        session = ObfuscationSession(pool.bundles[int(name[-1])])
+        assert (session.obfuscate(sample[None])[0] == got).all()
+
+
+def test_an_unknown_pick_is_refused():
+    with pytest.raises(UsageError, match="a pick of request or sample"):
+        Device(pool_of(obfuscator_bytes()), "http://127.0.0.1:1", pick="dice")

@@ -56,10 +56,12 @@ def figures() -> dict[str, Any]:
             "raw_ssim": 0.9626,
             "floor_ssim": 0.3517,
             "normalised": 0.8552,
+            "normalised_p95": 0.9731,
             "share_over_half": 0.9868,
             "samples": 9875,
         },
         "budget_bits": None,
+        "limited": None,
         "wire": {
             "requests": {"raw": 199, "obfuscated": 198},
             "protocol": "binary",

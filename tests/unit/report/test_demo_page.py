@@ -397,3 +397,56 @@ def test_a_request_is_compared_with_a_raw_jpeg(figures: dict[str, Any], pictures
         assert shown in text
     del figures["request_bytes"]["jpeg"]
     assert "JPEG" not in page_of(figures, pictures).text
+
+
+@pytest.fixture
+def limited(figures: dict[str, Any], pictures: Pictures) -> tuple[dict[str, Any], Pictures]:
+    """The same with a network of 16 bits beside the published ones."""
+    its = {**figures["leakage"], "ssim": 0.3712, "normalised": 0.0193, "normalised_p95": 0.1207}
+    own = {
+        "protection": "coded",
+        "budget_bits": 16.0,
+        "accuracy": 0.9833,
+        "leakage": its,
+        "attribute": None,
+        "parameters": 61_000,
+        "macs": 107_000,
+        "latency_us": 44.0,
+        "request_bytes": 3_306,
+    }
+    views = {**pictures.views, "limited": pictures.views["spread"]}
+    scores = {**pictures.scores, "limited": pictures.scores["spread"]}
+    return {**figures, "limited": own}, replace(pictures, views=views, scores=scores)
+
+
+def test_a_network_with_a_ceiling_stands_beside_the_published_ones(
+    limited: tuple[dict[str, Any], Pictures],
+) -> None:
+    page = page_of(*limited)
+    for shown in ("a budget of 16 bits", "98.3 %", "0.371", "0.12", "44 µs", "107,000"):
+        assert shown in page.text
+    assert page.text.count("The same samples, with a ceiling") == 1
+    assert len(page.all("img")) == 3 * 5 * 3 + 1 + 4
+    # Its guarantee is not the published networks'.
+    assert "no ceiling" in page.text
+
+
+def test_an_attribute_is_compared_too(limited: tuple[dict[str, Any], Pictures]) -> None:
+    figures, pictures = limited
+    speaker = {
+        "attribute": "speaker",
+        "attack": "probe",
+        "threat_level": "T2",
+        "accuracy": 0.991,
+        "raw_accuracy": 1.0,
+        "chance": 0.1667,
+        "samples": 300,
+    }
+    own = {**figures["limited"], "attribute": {**speaker, "accuracy": 0.2345}}
+    text = page_of({**figures, "attribute": speaker, "limited": own}, pictures).text
+    assert "Speaker recognised, probe, T2 (chance 16.7 %)" in text
+    assert "23.4 %" in text or "23.5 %" in text
+
+
+def test_without_one_nothing_is_said_of_it(figures: dict[str, Any], pictures: Pictures) -> None:
+    assert "The same with a ceiling" not in page_of(figures, pictures).text

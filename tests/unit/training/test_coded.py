@@ -19,6 +19,7 @@ from obfnet.nets.coded_encoders import coded_encoder
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.nets.obfuscation import ObfuscationMLP
 from obfnet.training.coded import Coded, class_words
+from obfnet.training.protections import Purpose
 
 
 def spec_of(shape: tuple[int, int, int], dtype: str = "float32") -> InputSpec:
@@ -28,7 +29,7 @@ def spec_of(shape: tuple[int, int, int], dtype: str = "float32") -> InputSpec:
 
 def network_of(shape: tuple[int, int, int], bits: int, architecture: str = "mlp") -> CodedObfuscation:
     torch.manual_seed(0)
-    network = Coded(bits).build(shape, architecture, 32, 10)
+    network = Coded(bits).build(Purpose(shape=shape, architecture=architecture, hidden=32, classes=10))
     assert isinstance(network, CodedObfuscation)
     # Trained weights are larger than fresh ones.
     for layer in (network.generator.hidden, network.generator.values):
@@ -108,7 +109,7 @@ def test_a_coded_network_costs_no_more_than_the_published_one() -> None:
     shape = (1, 28, 28)
     published = ObfuscationMLP(shape, 100)
     for bits in (4, 8, 16):
-        coded = Coded(bits).build(shape, "mlp", 100, 10)
+        coded = Coded(bits).build(Purpose(shape=shape, architecture="mlp", hidden=100, classes=10))
         assert count_macs(coded, shape) <= count_macs(published, shape)
         assert count_parameters(coded) <= count_parameters(published)
 
@@ -153,3 +154,69 @@ def test_a_pool_is_trained_proved_and_read_back(tmp_path: Path) -> None:
     read = read_pool(pool.folder, trust=Trust(explicit=(public_key_text(key),)))
     assert [bundle.manifest.budget_bits for bundle in read.bundles] == [8.0, 8.0]
     assert [bundle.manifest.protection for bundle in read.bundles] == ["coded", "coded"]
+
+
+def test_too_few_bits_are_said_with_the_best_accuracy_there_can_be() -> None:
+    labels = np.array([0] * 50 + [1] * 30 + [2] * 15 + [3] * 5)
+    warning = Coded(1).warning(4, labels)
+    assert warning is not None
+    assert "1 bits name 2 of 4 classes" in warning
+    assert "80.0%" in warning
+    assert "2 bits name them all" in warning
+    assert Coded(2).warning(4, labels) is None
+
+
+def test_a_code_that_collapsed_is_a_fault() -> None:
+    network, protection = network_of((1, 28, 28), 8), Coded(8)
+    raw = torch.rand(500, 1, 28, 28)
+    last = [part for part in network.encoder.modules() if isinstance(part, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(1.0)
+    fault = protection.fault(network, raw, 10)
+    assert fault is not None
+    assert "1 in use for 10 classes" in fault
+    with torch.no_grad():
+        nn.init.normal_(last.weight, std=10.0)
+        last.bias.zero_()
+    assert protection.fault(network, torch.rand(500, 1, 28, 28) ** 4 * torch.rand(500, 1, 1, 1), 2) is None
+
+
+def test_a_collapsed_network_is_trained_anew_and_never_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from obfnet.bundle import load_or_create_coordinator_key
+    from obfnet.core.errors import TrainingError
+    from obfnet.data.cases import load_case
+    from obfnet.fitting import Schedule
+    from obfnet.training.inference import train_inference
+    from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+
+    dataset, key = load_case("digits"), load_or_create_coordinator_key(tmp_path / "key")
+    inference = train_inference(
+        dataset, out=tmp_path / "inference", architecture="mlp", schedule=Schedule(epochs=2), place="cpu"
+    )
+    settings = PoolSettings(
+        architecture="mlp", protection="coded", bits=8, count=2, schedule=Schedule(epochs=2)
+    )
+    seen: list[nn.Module] = []
+
+    def fault(self: Coded, network: nn.Module, raw: torch.Tensor, classes: int) -> str | None:
+        seen.append(network)
+        return "a code that collapsed" if len(seen) in wrong else None
+
+    monkeypatch.setattr(Coded, "fault", fault)
+    wrong = {1}
+    pool = train_obfuscation(
+        dataset, inference, out=tmp_path / "pool", key=key, settings=settings, place="cpu"
+    )
+    # The second network is kept; the first is trained once more, from other weights.
+    assert len(seen) == 3
+    assert len(pool.validation_accuracy) == 2
+    first, again = (next(network.parameters()) for network in (seen[0], seen[2]))
+    assert not torch.equal(first, again)
+    wrong, seen[:] = set(range(1, 100)), []
+    with pytest.raises(TrainingError, match="a code that collapsed, 3 times"):
+        train_obfuscation(dataset, inference, out=tmp_path / "other", key=key, settings=settings, place="cpu")
+    assert not list((tmp_path / "other").glob("*.obf*"))
+    assert not (tmp_path / "other" / "pool.json").exists()
