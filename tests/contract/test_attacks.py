@@ -47,6 +47,8 @@ ROWS: dict[str, Row] = {
     "unpaired": Row(level="T0", by_label=True, seeded=False),
     "pool-decoder": Row(level="T1"),
     "ridge": Row(level="T2", by_label=True, seeded=False),
+    "wiener": Row(level="T2", by_label=True, seeded=False),
+    "value-table": Row(level="T2", by_label=True, seeded=False),
     "pca-neighbour": Row(level="T2", by_label=True, seeded=False),
     "code-lookup": Row(level="T2", by_label=True, seeded=False),
     "decoder": Row(level="T2"),

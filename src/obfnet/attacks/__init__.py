@@ -31,6 +31,8 @@ ATTACKS: Final = Registry[type[ReconstructionAttack]](
         "unpaired": "obfnet.attacks.unpaired:UnpairedMatching",
         "pool-decoder": "obfnet.attacks.pool_decoder:PoolDecoder",
         "ridge": "obfnet.attacks.ridge:Ridge",
+        "wiener": "obfnet.attacks.wiener:WienerFilter",
+        "value-table": "obfnet.attacks.value_table:ValueTable",
         "pca-neighbour": "obfnet.attacks.pca_neighbour:PCANeighbour",
         "code-lookup": "obfnet.attacks.code_lookup:CodeLookup",
         "decoder": "obfnet.attacks.decoder:Decoder",

@@ -24,6 +24,7 @@ from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
 from obfnet.data.cases import load_case
 from obfnet.edge import ObfuscationSession
+from obfnet.edge.timing import time_obfuscation
 from obfnet.training.classifier import accuracy, answers
 
 PUBLISHED: Final = (
@@ -204,6 +205,7 @@ def _audited(
         },
         "baselines": baselines,
         "cost": {"parameters": bundle.manifest.parameters, "macs": bundle.manifest.macs},
+        "latency": time_obfuscation(bundle, dataset.test.samples[:1]),
         **{
             name: found[name]
             for name in (
