@@ -18,6 +18,7 @@ from obfnet.bench.cell import Workplace, inference_for, obfuscation_for, plan_fo
 from obfnet.bench.former import former_result
 from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row, cells
+from obfnet.bench.parity import measure_parity
 from obfnet.core.errors import UnknownNameError, UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
@@ -205,6 +206,9 @@ def _audited(
         },
         "baselines": baselines,
         "cost": {"parameters": bundle.manifest.parameters, "macs": bundle.manifest.macs},
+        "parity": None
+        if bundle.manifest.budget_bits is None
+        else measure_parity(bundle, dataset.test.samples),
         "latency": time_obfuscation(bundle, dataset.test.samples[:1]),
         **{
             name: found[name]
