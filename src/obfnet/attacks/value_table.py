@@ -65,7 +65,8 @@ class ValueTable(ReconstructionAttack):
             entries = _places(samples)
             expected = means[class_index(classes, answered)]
             guesses = (sums[entries] + _PRIOR * expected) / (counts[entries] + _PRIOR)
-            return guesses.clip(0, 1).astype(np.float32).reshape(len(samples), *shape)
+            likely: Samples = guesses.clip(0, 1).astype(np.float32)
+            return likely.reshape(len(samples), *shape)
 
         return reconstruct
 

@@ -22,8 +22,6 @@ _PAIRS: Final = 20_000
 _BATCH: Final = 512
 _NOTHING: Final = 1e-9
 
-Matrix = npt.NDArray[np.float64]
-
 
 @final
 class WienerFilter(ReconstructionAttack):
@@ -102,8 +100,9 @@ class _Filter:
         noise = ((undone - raw) @ axes).astype(np.float64).var(axis=0)
         covariance = along.T @ along / len(along)
         floor = _NOTHING + 1e-6 * float(covariance.trace()) / len(covariance)
-        gain: Matrix = np.linalg.solve(covariance + np.diag(noise + floor), covariance)
-        self.gain = gain.astype(np.float32)
+        self.gain: Samples = np.linalg.solve(covariance + np.diag(noise + floor), covariance).astype(
+            np.float32
+        )
 
     def __call__(self, undone: Samples, rows: npt.NDArray[np.int64]) -> Samples:
         means = self.about[rows]

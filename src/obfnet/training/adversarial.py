@@ -47,7 +47,7 @@ class Adversarial(Protection):
     """
 
     name = "adversarial"
-    times_longer = 3.0
+    times_longer = 1.5
 
     def __init__(self, bits: int | None = None) -> None:
         self._under: Protection = Published() if bits is None else Coded(bits)

@@ -20,7 +20,7 @@ from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Schedule
 from obfnet.training.inference import InferenceNetwork, train_inference
 from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
-from obfnet.training.protections import Published
+from obfnet.training.protections import Batch, Outcome, Published
 from tests.unit.training.conftest import SCHEDULE, SETTINGS
 
 SHORT = dataclasses.replace(SETTINGS, count=1, schedule=Schedule(epochs=0.2, batch_size=64))
@@ -130,13 +130,15 @@ def test_an_inference_network_that_training_changes_is_noticed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def careless(self: Any, network: nn.Module, answer: Any, raw: Tensor, labels: Tensor) -> Tensor:
+    published = Published.outcome
+
+    def careless(self: Published, network: nn.Module, answer: Any, batch: Batch) -> Outcome:
         with torch.no_grad():
             next(inference.network.parameters()).add_(1e-6)
-        return nn.functional.cross_entropy(answer(network(raw)), labels)
+        return published(self, network, answer, batch)
 
     weights = {name: value.clone() for name, value in inference.network.state_dict().items()}
-    monkeypatch.setattr(Published, "loss", careless)
+    monkeypatch.setattr(Published, "outcome", careless)
     try:
         with pytest.raises(TrainingError, match="weights that changed in training"):
             train_obfuscation(digits, inference, out=tmp_path, key=key, settings=SHORT)
@@ -237,20 +239,20 @@ def test_bytes_work_end_to_end(
         digits, out=tmp_path / "inference", architecture="mlp", dtype="uint8", schedule=SCHEDULE
     )
     seen: list[tuple[bool, bool]] = []
-    published = Published.loss
+    published = Published.outcome
 
     def note(module: nn.Module, given: tuple[Tensor]) -> None:
         levels = given[0].detach() * 255
         seen.append((bool((levels - levels.round()).abs().max() < 1e-4), given[0].requires_grad))
 
-    def watched(self: Published, network: nn.Module, answer: Any, raw: Tensor, labels: Tensor) -> Tensor:
+    def watched(self: Published, network: nn.Module, answer: Any, batch: Batch) -> Outcome:
         handle = inference.network.register_forward_pre_hook(note)
         try:
-            return published(self, network, answer, raw, labels)
+            return published(self, network, answer, batch)
         finally:
             handle.remove()
 
-    monkeypatch.setattr(Published, "loss", watched)
+    monkeypatch.setattr(Published, "outcome", watched)
     settings = dataclasses.replace(SETTINGS, count=1)
     trained = train_obfuscation(digits, inference, out=tmp_path / "pool", key=key, settings=settings)
     # What the network is trained on is what will be sent, and gradients pass the rounding.
@@ -303,7 +305,13 @@ def test_a_diverging_run_is_a_training_error_and_leaves_nothing(
     digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(Published, "loss", lambda *args: args[1](args[3]).sum() * float("nan"))
+    published = Published.outcome
+
+    def diverging(self: Published, network: nn.Module, answer: Any, batch: Batch) -> Outcome:
+        outcome = published(self, network, answer, batch)
+        return dataclasses.replace(outcome, loss=outcome.loss * float("nan"))
+
+    monkeypatch.setattr(Published, "outcome", diverging)
     with pytest.raises(TrainingError, match="lower the learning rate"):
         train_obfuscation(digits, inference, out=tmp_path / "new", key=key, settings=SHORT)
     assert not (tmp_path / "new").exists()
