@@ -140,7 +140,10 @@ def _table(figures: dict[str, Any]) -> str:
         bits, its = f"{limited['budget_bits']:g} bits", limited["leakage"]
         rows[-1:-1] = [
             (f"with a ceiling of {bits}: accuracy", f"{limited['accuracy']:.2%}"),
-            (f"with a ceiling of {bits}: SSIM ({attack})", f"{its['ssim']:.3f}"),
+            (
+                f"with a ceiling of {bits}: SSIM ({attack})",
+                f"{its['ssim']:.3f} (from the label alone {its['label_ssim']:.3f})",
+            ),
         ]
     width = max(len(name) for name, _ in rows)
     heading = f"case {figures['case']}, split {figures['split']}, {bundle['count']} networks"

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from obfnet.attacks import ATTACKS, Reconstruction, WhiteBox
 from obfnet.attacks.attribute_probe import NAME, THREAT_LEVEL, KnownAttributes, probe_attribute
+from obfnet.attacks.principal_components import evenly
 from obfnet.auditing.normalised import FEWEST, normalised_leakage
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
@@ -27,6 +28,8 @@ from obfnet.metrics.similarity import mse, ssim
 
 # So many values of test samples are scored at most: 10,000 digits, some 2,000 photographs of 64x64.
 _SCORED_VALUES: Final = 24_000_000
+# So many samples are enough to learn one picture for each label.
+_FROM_LABEL: Final = 10_000
 _PROBE_EPOCHS: Final = 40
 _PROBE_STEPS: Final = 4_000
 
@@ -43,6 +46,7 @@ class Leakage:
         raw_ssim: `(N,)` for `reconstructed_raw`.
         floor_ssim: `(N,)` for `floor`.
         mse: `(N,)` for `reconstructed`.
+        label_ssim: `(N,)` for what the same attack makes of the label alone; None where it was not asked.
     """
 
     reconstructed: Samples
@@ -52,11 +56,13 @@ class Leakage:
     raw_ssim: npt.NDArray[np.float64]
     floor_ssim: npt.NDArray[np.float64]
     mse: npt.NDArray[np.float64]
+    label_ssim: npt.NDArray[np.float64] | None = None
 
     def figures(self) -> dict[str, Any]:
         """The `leakage` part of a result file; means over the test samples, with the worst beside them.
 
-        The normalised figures are the audit's (`auditing.normalised`), with the class mean for the floor.
+        The normalised figures are the audit's (`auditing.normalised`); their floor is the class mean, or the
+        same attack on the label alone where that was asked and is higher.
         They are None where the attack does not clearly beat the floor on raw samples, or where too few are
         scored: such an attacker says nothing.
         """
@@ -71,6 +77,7 @@ class Leakage:
             "mse": float(self.mse.mean()),
             "raw_ssim": float(self.raw_ssim.mean()),
             "floor_ssim": float(self.floor_ssim.mean()),
+            "label_ssim": None if self.label_ssim is None else float(self.label_ssim.mean()),
             **normalised,
             "samples": len(self.ssim),
         }
@@ -81,7 +88,9 @@ class Leakage:
         )
         if len(self.ssim) < FEWEST:
             return nothing
-        found = normalised_leakage(self.ssim, self.floor_ssim, self.raw_ssim, seed=0)
+        floors = [self.floor_ssim] if self.label_ssim is None else [self.floor_ssim, self.label_ssim]
+        highest = max(floors, key=lambda scores: float(scores.mean()))
+        found = normalised_leakage(self.ssim, highest, self.raw_ssim, seed=0)
         if found.mean is None or found.p95 is None or found.share_over_half is None:
             return nothing
         return {
@@ -140,6 +149,7 @@ def measure_leakage(
     folder: Path,
     progress: Progress,
     task: str = "decoder-obfuscated",
+    from_label: bool = False,
 ) -> Leakage:
     """Attacks one obfuscation network with a decoder, beside its controls.
 
@@ -152,6 +162,8 @@ def measure_leakage(
         folder: Where unfinished attackers keep their state.
         progress: Told of every step.
         task: Name of the unfinished attacker's file; the one on raw samples has its own in the same folder.
+        from_label: Whether the same attack is also asked what the label alone gives it; an attack that is
+            trained for the score gets more from the label than its mean sample shows.
 
     Raises:
         AttackError: no sample is left to the attacker. One that is scored, by value, is never among its own:
@@ -194,7 +206,21 @@ def measure_leakage(
     reconstructed = attack("decoder", received_train, received_test, task)
     reconstructed_raw = attack("decoder", raw_train, raw_test, "decoder-raw")
     floor = attack("class-mean", received_train, received_test, "class-mean")
+    label_ssim = None
+    if from_label:
+        by_label = _label_pictures(dataset, seed)
+        some = evenly(len(kept), _FROM_LABEL)
+        knowledge = WhiteBox(
+            received=by_label[dataset.train.labels[kept[some]]],
+            raw=taken(raw_train, kept[some]),
+            labels=dataset.train.labels[kept[some]],
+        )
+        build: Any = ATTACKS.get("decoder")
+        passes = epochs * max(1.0, len(kept) / len(some) / 2)
+        fitted: Reconstruction = build(epochs=passes).fit(knowledge, seed=seed, progress=progress)
+        label_ssim = ssim(raw_test, fitted(by_label[answered[scored]], answered[scored]))
     return Leakage(
+        label_ssim=label_ssim,
         reconstructed=reconstructed,
         reconstructed_raw=reconstructed_raw,
         floor=floor,
@@ -203,6 +229,15 @@ def measure_leakage(
         floor_ssim=ssim(raw_test, floor),
         mse=mse(raw_test, reconstructed),
     )
+
+
+def _label_pictures(dataset: Dataset, seed: int) -> Samples:
+    """A picture of noise for each label: all that a backend knows which is told nothing else."""
+    random = np.random.default_rng(seed)
+    pictures: Samples = random.random(
+        (len(dataset.spec.classes), *dataset.spec.input.shape), dtype=np.float32
+    )
+    return pictures
 
 
 def measure_recognition(

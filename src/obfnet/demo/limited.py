@@ -103,6 +103,7 @@ def measure_limited(
         seed=settings.seed,
         folder=folder / "attack",
         task="decoder-limited",
+        from_label=True,
         progress=progress,
     )
     recognition = measure_recognition(

@@ -174,8 +174,8 @@ def _limited_sentence(figures: dict[str, Any]) -> str:
         f"With protection {limited['protection']} and a budget of {bits} bits the answers are right for "
         f"{percent(limited['accuracy'])} of samples, and the same attack ({leakage['attack']}, threat level "
         f"{leakage['threat_level']}) rebuilds SSIM\u00a0{similarity(leakage['ssim'])} instead of "
-        f"{similarity(published['ssim'])} (the label alone: {similarity(leakage['floor_ssim'])}). No attack "
-        f"gets more than {bits} bits from a request."
+        f"{similarity(published['ssim'])} (from the label alone: {similarity(leakage['label_ssim'])}). "
+        f"No attack gets more than {bits} bits from a request."
     )
 
 

@@ -182,6 +182,7 @@ def _limited_rows(figures: dict[str, Any]) -> Rows:
             f"{named}: SSIM rebuilt ({attack}; mean, worst)",
             f"{leakage['ssim']:.3f}, {leakage['ssim_worst']:.3f}",
         ),
+        (f"{named}: SSIM of the same attack on the label alone ({attack})", f"{leakage['label_ssim']:.3f}"),
         *((f"{named}: {what}", value) for what, value in _attribute_rows(limited)),
     ]
 

@@ -48,6 +48,7 @@ class Adversarial(Protection):
 
     name = "adversarial"
     times_longer = 1.5
+    recipe = 2
 
     def __init__(self, bits: int | None = None) -> None:
         self._under: Protection = Published() if bits is None else Coded(bits)

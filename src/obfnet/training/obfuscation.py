@@ -377,6 +377,8 @@ def _fingerprint(
         "key": public_key_text(key),
         "torch": torch.__version__,
     }
+    if (recipe := PROTECTIONS.get(plan.protection).recipe) > 1:
+        decisive["recipe"] = recipe
     return fingerprint(decisive)
 
 

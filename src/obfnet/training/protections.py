@@ -91,6 +91,9 @@ class Protection(ABC):
     times_longer: float = 1.0
     """How many times as long as `published` it trains, unless a schedule is given."""
 
+    recipe: int = 1
+    """Raised where it trains otherwise, so that a former pool is not taken for one of the same settings."""
+
     def __init__(self, bits: int | None = None) -> None:
         if bits is not None:
             raise UsageError(

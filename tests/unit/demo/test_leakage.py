@@ -1,12 +1,15 @@
 """The leakage part of a result: scaled between the floor and raw, or not at all where the control fails."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from obfnet.auditing.normalised import normalised_leakage
-from obfnet.demo.leakage import Leakage, as_unit
+from obfnet.core.progress import Silent
+from obfnet.data.cases import load_case
+from obfnet.demo.leakage import Leakage, as_unit, measure_leakage
 
 
 def leakage(*, ssim, raw, floor, times=20):
@@ -72,3 +75,47 @@ def test_a_handful_of_samples_gives_no_normalised_figure():
     figures = leakage(ssim=[0.3, 0.7], raw=0.8, floor=0.2, times=1).figures()
     assert figures["normalised"] is None
     assert figures["ssim"] == pytest.approx(0.5)
+
+
+def test_what_the_attack_makes_of_the_label_alone_is_the_floor_where_it_is_higher():
+    plain = leakage(ssim=[0.5, 0.5], raw=0.8, floor=0.2)
+    assert plain.figures()["label_ssim"] is None
+    higher = replace(plain, label_ssim=np.full(40, 0.5)).figures()
+    assert higher["label_ssim"] == 0.5
+    assert higher["normalised"] == pytest.approx(0)
+    assert higher["floor_ssim"] == pytest.approx(0.2)
+    lower = replace(plain, label_ssim=np.full(40, 0.1)).figures()
+    assert lower["normalised"] == plain.figures()["normalised"]
+
+
+class LabelOnly:
+    """What a device would send that gives nothing away but the label, by the row of a sample."""
+
+    def __init__(self, dataset):
+        pictures = np.random.default_rng(5).random((10, *dataset.spec.input.shape), dtype=np.float32)
+        both = (dataset.train, dataset.test)
+        self.sent = {
+            sample.tobytes(): pictures[label]
+            for split in both
+            for sample, label in zip(split.samples[:], split.labels, strict=True)
+        }
+
+    def obfuscate(self, raw):
+        return np.stack([self.sent[sample.tobytes()] for sample in raw])
+
+
+def test_an_obfuscation_that_keeps_only_the_label_leaks_nothing_beyond_it(tmp_path):
+    dataset = load_case("digits")
+    found = measure_leakage(
+        dataset,
+        LabelOnly(dataset),
+        answered=dataset.test.labels,
+        epochs=40,
+        seed=0,
+        folder=tmp_path,
+        progress=Silent(),
+        from_label=True,
+    ).figures()
+    # Trained for the score, the attack gets more from the label than the mean of its class.
+    assert found["label_ssim"] > found["floor_ssim"]
+    assert abs(found["normalised"]) < 0.1

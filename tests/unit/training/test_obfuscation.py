@@ -232,6 +232,16 @@ def test_another_key_signs_another_pool(
     assert "digits-001.obfnet" not in files(copy)
 
 
+def test_a_pool_of_a_former_recipe_is_trained_anew(
+    digits: Dataset, inference: InferenceNetwork, key: Ed25519PrivateKey, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    train_obfuscation(digits, inference, out=tmp_path, key=key, settings=SHORT)
+    monkeypatch.setattr(Published, "recipe", 2)
+    assert not train_obfuscation(digits, inference, out=tmp_path, key=key, settings=SHORT).reused
+    assert train_obfuscation(digits, inference, out=tmp_path, key=key, settings=SHORT).reused
+
+
 def test_bytes_work_end_to_end(
     digits: Dataset, key: Ed25519PrivateKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
