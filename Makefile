@@ -32,7 +32,7 @@ lint: setup
 docs: setup
 	.venv/bin/python -m obfnet.report.results_page results docs/results.md README.md
 	.venv/bin/python -m obfnet.report.paper_pages $(wildcard docs/results/*.json)
-	.venv/bin/python -m obfnet.report.privacy_pages docs/results $(wildcard results/privacy*.json)
+	.venv/bin/python -m obfnet.report.privacy_pages docs/results $(sort $(wildcard results/privacy*.json))
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
