@@ -91,11 +91,15 @@ def average_pool(node: Node, value: Tensor) -> Tensor:
     """AveragePool."""
     kernel = list(node.get("kernel_shape", []))
     ones = [1] * len(kernel)
-    node.only(ceil_mode=(0,), dilations=(ones,))
+    node.only(dilations=(ones,))
     function = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[len(kernel) - 1]
     pads, steps = _pads(node, value, kernel), node.get("strides", ones)
+    if not any(pads):
+        # A last window that sticks out is the mean of what lies inside, in torch as in ONNX.
+        return function(value, kernel, steps, ceil_mode=bool(node.get("ceil_mode", 0)))
+    node.only(ceil_mode=(0,))
     pooled = function(_padded(value, pads), kernel, steps)
-    if node.get("count_include_pad", 0) or not any(pads):
+    if node.get("count_include_pad", 0):
         return pooled
     inside = function(_padded(torch.ones_like(value[:1, :1]), pads), kernel, steps)
     return pooled / inside

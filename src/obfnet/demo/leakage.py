@@ -216,7 +216,7 @@ def measure_leakage(
             labels=dataset.train.labels[kept[some]],
         )
         build: Any = ATTACKS.get("decoder")
-        passes = epochs * max(1.0, len(kept) / len(some) / 2)
+        passes = epochs * max(0.5, len(kept) / len(some) / 4)
         fitted: Reconstruction = build(epochs=passes).fit(knowledge, seed=seed, progress=progress)
         label_ssim = ssim(raw_test, fitted(by_label[answered[scored]], answered[scored]))
     return Leakage(

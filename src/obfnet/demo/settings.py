@@ -114,7 +114,7 @@ class DemoSettings:
             inference=Schedule(epochs=2, batch_size=64, peak_rate=2e-3, warm_up=0.2) if digits else None,
             obfuscation=Schedule(epochs=1.5) if digits else None,
             share=1.0,
-            limited=Schedule(epochs=2) if digits else None,
+            limited=Schedule(epochs=1.5) if digits else None,
             device_only=Schedule(epochs=4, batch_size=128) if digits else None,
             attack_epochs=2,
         )

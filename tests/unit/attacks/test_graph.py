@@ -151,6 +151,10 @@ CHAINS: dict[str, tuple[list[Operation], dict[str, Array]]] = {
         [("AveragePool", ["x"], {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 0, 1]})],
         {},
     ),
+    "AveragePool with a last window that sticks out": (
+        [("AveragePool", ["x"], {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1})],
+        {},
+    ),
     "AveragePool with pads": (
         [
             (
