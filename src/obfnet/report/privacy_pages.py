@@ -191,7 +191,7 @@ def _findings(rows: Sequence[Row]) -> list[str]:
             if rival is not None and rival >= ours - _MARGIN
         ]
         verdict = (
-            f"{' and '.join(as_good)} do as well within {100 * _MARGIN:g} point: the backend buys the "
+            f"less than {100 * _MARGIN:g} point better than {' and '.join(as_good)}: the backend buys the "
             "confidentiality of its model, no accuracy"
             if as_good
             else "no classifier on the device comes within "
