@@ -197,6 +197,7 @@ def _audited(
         "protection": bundle.manifest.protection,
         "budget_bits": bundle.manifest.budget_bits,
         "seed": cell.seed,
+        "share": row.share,
         "accuracy": {
             "raw": accuracy(inference.network, dataset.test),
             "obfuscated": float((answered == dataset.test.labels).mean()),

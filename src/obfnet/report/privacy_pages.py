@@ -152,7 +152,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
             similarity(statistics.fmean(one[end] for one in best), 3) for end in ("guess", "floor", "raw")
         )
         cells = [
-            f"{first['protection']}{seeds}",
+            f"{first['protection']}{seeds}{_shortened(first)}",
             first["obfuscation"] + ("" if first["hidden"] is None else f"({first['hidden']})"),
             first["audit"],
             _share(_mean(some, lambda row: row["accuracy"]["raw"])),
@@ -200,6 +200,12 @@ def _findings(rows: Sequence[Row]) -> list[str]:
         )
         found.append(f"- **{_protection(first)}** ({_share(ours)}): {verdict}.")
     return found
+
+
+def _shortened(row: Row) -> str:
+    # Baselines are trained as much less as the network, and are then too low as well.
+    share = row.get("share", 1.0)
+    return "" if share == 1 else f" (all trained for {percent(share, 0)} of the passes)"
 
 
 def _closest(row: Row) -> dict[str, float]:
