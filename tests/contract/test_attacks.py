@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from obfnet.attacks import ATTACKS, ATTRIBUTE_ATTACKS, KNOWLEDGE, Reconstruction
-from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart, as_control
+from obfnet.auditing.controls import as_control
+from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
 from obfnet.auditing.trial import knowledge_of
 from obfnet.core.errors import AttackError, UnknownNameError
 from obfnet.core.progress import Silent

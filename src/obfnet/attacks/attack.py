@@ -44,6 +44,22 @@ def passes(count: int, effort: float) -> float:
     return effort * max(_FEWEST_PASSES, _STANDARD_VISITS / count)
 
 
+def need_raw_shape(raw: tuple[int, ...], received: tuple[int, ...]) -> None:
+    """For attacks that go value by value: raises unless a received sample has the raw one's shape.
+
+    Args:
+        raw: Shape of a raw sample, without the batch's axis.
+        received: The same of a received one.
+
+    Raises:
+        AttackError: they differ.
+    """
+    if raw != received:
+        raise AttackError(
+            f"received samples of the raw shape {raw}", str(received), "use an attack that learns from pairs"
+        )
+
+
 class Attack(ABC):
     """What every attack says of itself.
 

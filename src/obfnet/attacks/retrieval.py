@@ -11,11 +11,10 @@ from typing import Final, final
 import numpy as np
 from scipy.stats import rankdata
 
-from obfnet.attacks.attack import Reconstruction, ReconstructionAttack
+from obfnet.attacks.attack import Reconstruction, ReconstructionAttack, need_raw_shape
 from obfnet.attacks.held_out import class_index, class_means
 from obfnet.attacks.knowledge import Labels, Observed, Samples
 from obfnet.attacks.principal_components import evenly, flat, principal_components
-from obfnet.core.errors import AttackError
 from obfnet.core.progress import Progress
 from obfnet.core.spec import as_unit
 from obfnet.data.rows import AnyRows, batches, mapped, taken
@@ -58,7 +57,7 @@ class Retrieval(ReconstructionAttack):
         """
         shape = tuple(knowledge.raw.shape[1:])
         if knowledge.stream is not None:
-            _same_shape(shape, tuple(knowledge.stream.shape[1:]))
+            need_raw_shape(shape, tuple(knowledge.stream.shape[1:]))
         some = evenly(len(knowledge.labels), max(_FEWEST, round(self.effort * _PUBLIC)))
         raw, labels = taken(knowledge.raw, some), knowledge.labels[some]
         classes, means = class_means(raw, labels)
@@ -75,7 +74,7 @@ class Retrieval(ReconstructionAttack):
         everyone = np.arange(len(labels))
 
         def reconstruct(received: Samples, answered: Labels) -> Samples:
-            _same_shape(shape, tuple(received.shape[1:]))
+            need_raw_shape(shape, tuple(received.shape[1:]))
             found = np.empty(len(received), np.int64)
             for label in np.unique(answered):
                 among = members.get(int(label), everyone)
@@ -160,10 +159,3 @@ def _ranks(samples: Samples) -> Samples:
     """Ranks of the values within each sample, in [0, 1]; equal values share theirs."""
     ranks: Samples = (rankdata(samples, axis=1) / samples.shape[1]).astype(np.float32)
     return ranks
-
-
-def _same_shape(raw: tuple[int, ...], received: tuple[int, ...]) -> None:
-    if raw != received:
-        raise AttackError(
-            f"received samples of the raw shape {raw}", str(received), "use an attack that learns from pairs"
-        )

@@ -9,12 +9,12 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from obfnet.attacks.attack import Reconstruction, ReconstructionAttack
+from obfnet.attacks.attack import Reconstruction, ReconstructionAttack, need_raw_shape
 from obfnet.attacks.held_out import class_index, class_means
 from obfnet.attacks.knowledge import Labels, Samples, WhiteBox
 from obfnet.attacks.principal_components import evenly, flat
-from obfnet.core.errors import AttackError
 from obfnet.core.progress import Progress
+from obfnet.data.rows import batches, taken
 
 _LEVELS: Final = 256
 # Pairs times values: all 60,000 digits.
@@ -43,22 +43,22 @@ class ValueTable(ReconstructionAttack):
             AttackError: what is received has another shape than raw samples.
         """
         shape = tuple(knowledge.raw.shape[1:])
-        if tuple(knowledge.received.shape[1:]) != shape:
-            raise AttackError(
-                f"received samples of the raw ones' shape {shape}",
-                f"{tuple(knowledge.received.shape[1:])}",
-                "other attacks do not need it",
-            )
+        need_raw_shape(shape, tuple(knowledge.received.shape[1:]))
         values = int(np.prod(shape))
         chosen = evenly(len(knowledge.labels), max(1_000, int(self.effort * _WORK / values)))
-        labels = knowledge.labels[chosen]
-        raw = flat(knowledge.raw[chosen])
-        classes, means = class_means(raw, labels)
-        progress.start("count values", 1)
-        places = _places(knowledge.received[chosen])
+        known = taken(knowledge.raw, chosen)
+        classes, means = class_means(known, knowledge.labels[chosen])
+        means = means.reshape(len(means), values)
         size = values * _LEVELS
-        counts = np.bincount(places.ravel(), minlength=size)
-        sums = np.bincount(places.ravel(), weights=raw.ravel(), minlength=size)
+        counts, sums = np.zeros(size), np.zeros(size)
+        progress.start("count values", len(chosen))
+        done = 0
+        for raw, received in zip(batches(known), batches(taken(knowledge.received, chosen)), strict=True):
+            places = _places(received).ravel()
+            counts += np.bincount(places, minlength=size)
+            sums += np.bincount(places, weights=flat(raw).ravel(), minlength=size)
+            done += len(raw)
+            progress.advance(done)
         progress.finish()
 
         def reconstruct(samples: Samples, answered: Labels) -> Samples:

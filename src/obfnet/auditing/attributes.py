@@ -14,9 +14,10 @@ import numpy.typing as npt
 from obfnet.attacks import ATTRIBUTE_ATTACKS
 from obfnet.auditing.bootstrap import mean_estimate
 from obfnet.auditing.contest import Contest
+from obfnet.auditing.controls import as_control
 from obfnet.auditing.guard import AttackFaultError, guarded
 from obfnet.auditing.settings import Budget
-from obfnet.auditing.subject import AuditSubject, as_control
+from obfnet.auditing.subject import AuditSubject
 from obfnet.core.progress import Progress
 from obfnet.core.spec import as_unit
 from obfnet.data.rows import AnyRows, batches, mapped

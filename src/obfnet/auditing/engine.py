@@ -18,12 +18,13 @@ from obfnet.attacks.few_pairs import FewPairs
 from obfnet.auditing.attributes import measure_attribute
 from obfnet.auditing.bootstrap import Estimate, mean_estimate
 from obfnet.auditing.contest import Contest, hold_contest
+from obfnet.auditing.controls import as_control
 from obfnet.auditing.guard import AttackFaultError
 from obfnet.auditing.linking import measure_linking
 from obfnet.auditing.result import audit_document
 from obfnet.auditing.scoring import Scoring, scoring_of
 from obfnet.auditing.settings import FLOOR, AuditSettings
-from obfnet.auditing.subject import AuditSubject, as_control
+from obfnet.auditing.subject import AuditSubject
 from obfnet.auditing.trial import Trial, TrialSettings, knowledge_of, run_trial
 from obfnet.core.errors import AttackError
 from obfnet.core.progress import Progress

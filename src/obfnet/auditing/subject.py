@@ -1,15 +1,14 @@
 """What is audited: the attacker's samples, the samples it is scored on, and what it may know besides.
 
 However an obfuscator comes (recorded pairs, sessions of a pool), attacks meet the same object. No sample, by
-value, is on both sides. `as_control` gives the subject with an obfuscation whose leakage is known beforehand.
+value, is on both sides.
 """
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, Literal, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,10 @@ from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import canonical_json
 from obfnet.core.spec import Samples, as_unit
 from obfnet.data.case import Dataset
-from obfnet.data.rows import AnyRows, Indices, Rows, batches, mapped, taken
+from obfnet.data.rows import AnyRows, Indices, batches, mapped, taken
 from obfnet.data.splits import hold_out
 
 Labels = npt.NDArray[np.int64]
-Control = Literal["identity", "label", "constant"]
 
 # Of recorded pairs, at most this share is scored on.
 _SCORED_SHARE: Final = 0.25
@@ -295,90 +293,6 @@ def subject_of_sessions(
         duplicates_removed=removed,
         identity=identity,
     )
-
-
-def as_control(subject: AuditSubject, kind: Control) -> AuditSubject:
-    """The same samples under an obfuscation whose leakage is known.
-
-    Args:
-        subject: What is audited.
-        kind: `identity`: the raw sample itself. `constant`: 0.5 everywhere. `label`: a picture of the label
-            with a run of pixels of its own for each class, where raw samples are pictures; otherwise one
-            value for each class, of which the label's is 1. The attacker's show its own labels, the scored
-            the answered ones.
-
-    Returns:
-        A subject whose networks and repeats are the control's; none for `label`, which no network that sees
-        only the sample can put out.
-    """
-    shape = subject.scored.raw.shape[1:]
-    if kind == "label":
-        pictures = _label_pictures(len(subject.classes), shape)
-        known, asked = (
-            _pictured(pictures, labels) for labels in (subject.attacker.labels, subject.scored.answered)
-        )
-        network = None
-    else:
-        network = _Identity() if kind == "identity" else _Constant()
-        known, asked = (mapped(raw, network.obfuscate) for raw in (subject.attacker.raw, subject.scored.raw))
-    return replace(
-        subject,
-        name=f"{subject.name} ({kind})",
-        attacker=replace(subject.attacker, received=known),
-        scored=replace(subject.scored, received=asked),
-        pool=(network,) * len(subject.pool) if network is not None else (),
-        network=network if subject.network is not None else None,
-        repeats=(lambda number: _all(asked)) if subject.repeats is not None else None,
-        budget_bits=None,
-        identity=kind,
-    )
-
-
-@final
-class _Identity:
-    """An obfuscator that does nothing."""
-
-    def obfuscate(self, raw: Samples) -> Samples:
-        return as_unit(raw)
-
-    def differentiable(self) -> Any:
-        from torch import nn
-
-        return nn.Identity()
-
-
-@final
-class _Constant:
-    """An obfuscator that puts out the same whatever comes."""
-
-    def obfuscate(self, raw: Samples) -> Samples:
-        return np.full(raw.shape, 0.5, np.float32)
-
-    def differentiable(self) -> Any:
-        from torch import nn
-
-        # Whatever is not above infinity becomes 0.5.
-        return nn.Threshold(math.inf, 0.5)
-
-
-def _label_pictures(count: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """One for each class, `(count, *shape)`, or `(count, count)` where samples are no pictures."""
-    if len(shape) != 3:
-        return np.eye(count, dtype=np.float32)
-    pixels = shape[1] * shape[2]
-    pictures = np.zeros((count, pixels), np.float32)
-    if count <= pixels:
-        edges = np.arange(count + 1) * pixels // count
-        for label in range(count):
-            pictures[label, edges[label] : edges[label + 1]] = 1
-    else:
-        # Too few pixels for a run each: any pictures that differ do.
-        pictures = np.random.default_rng(0).integers(0, 2, pictures.shape).astype(np.float32)
-    return np.broadcast_to(pictures.reshape(count, 1, *shape[1:]), (count, *shape))
-
-
-def _pictured(pictures: npt.NDArray[np.float32], labels: Labels) -> Rows:
-    return Rows(lambda index: pictures[labels[index]], (len(labels), *pictures.shape[1:]), pictures.dtype)
 
 
 def _scored_part(part: AttackerPart) -> ScoredPart:

@@ -139,16 +139,16 @@ def bench_privacy(
     with claim_output(work, kind="bench-paper"):
         at = Workplace(folder=work / "full", place=benchmark.place, progress=progress)
         for cell in cells(benchmark.rows, seed=audit.seed, most=benchmark.seeds):
-            progress.say(f"audit of {_named(cell)}")
+            progress.say(f"audit of {_named(cell, audit.seed)}")
             figures = _audited(cell, benchmark.audit, given, at, data_dir)
-            former[_named(cell)] = {"command": command, **figures, **provenance()}
+            former[_named(cell, audit.seed)] = {"command": command, **figures, **provenance()}
             write_json(out, _content(former, benchmark.audit, command))
     return _content(former, benchmark.audit, command)
 
 
-def _named(cell: Cell) -> str:
-    # The first seed's rows are called as they were when there was no other.
-    return cell.row.name if cell.seed == cell.row.seeds[0] else cell.name
+def _named(cell: Cell, first: int) -> str:
+    # The first seed's row has the row's own name, whatever seed the benchmark starts from.
+    return cell.row.name if cell.seed == first + cell.row.seeds[0] else cell.name
 
 
 def _audited(
@@ -188,7 +188,7 @@ def _audited(
         subject, settings, folder=at.folder / "audit", progress=at.progress, about=about
     ).document
     return {
-        "row": _named(cell),
+        "row": _named(cell, settings.seed),
         "case": row.case,
         "split": row.split,
         "inference": inference.card.architecture,
@@ -226,7 +226,7 @@ def _audited(
 
 def _content(rows: Mapping[str, dict[str, Any]], settings: AuditSettings, command: str) -> dict[str, Any]:
     known = cells([row for rows in _ROWS.values() for row in rows], seed=settings.seed)
-    order = [_named(cell) for cell in sorted(known, key=lambda cell: _place(cell.row))]
+    order = [_named(cell, settings.seed) for cell in sorted(known, key=lambda cell: _place(cell.row))]
     return {
         "command": command,
         "budget": settings.budget,

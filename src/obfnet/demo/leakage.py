@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from obfnet.attacks import ATTACKS, Reconstruction, WhiteBox
 from obfnet.attacks.attribute_probe import NAME, THREAT_LEVEL, KnownAttributes, probe_attribute
-from obfnet.attacks.principal_components import evenly
+from obfnet.auditing.controls import label_rows
 from obfnet.auditing.normalised import FEWEST, normalised_leakage
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
@@ -28,8 +28,8 @@ from obfnet.metrics.similarity import mse, ssim
 
 # So many values of test samples are scored at most: 10,000 digits, some 2,000 photographs of 64x64.
 _SCORED_VALUES: Final = 24_000_000
-# So many samples are enough to learn one picture for each label.
-_FROM_LABEL: Final = 10_000
+# Of the passes: there is only a picture for each label to be learnt.
+_LABEL_SHARE: Final = 0.25
 _PROBE_EPOCHS: Final = 40
 _PROBE_STEPS: Final = 4_000
 
@@ -181,7 +181,7 @@ def measure_leakage(
         progress.say(f"{int(overlap.sum())} of the attacker's samples are among those scored; left out")
     kept = np.flatnonzero(~overlap)
 
-    def attack(name: str, train: AnyRows, test: Samples, task: str) -> Samples:
+    def attack(name: str, train: AnyRows, test: Samples, task: str, share: float = 1.0) -> Samples:
         knowledge = WhiteBox(
             received=taken(train, kept), raw=taken(raw_train, kept), labels=dataset.train.labels[kept]
         )
@@ -190,12 +190,12 @@ def measure_leakage(
             settings = {
                 "data": dataset.fingerprint,
                 "received": sha256_hex(np.ascontiguousarray(train[:64]).tobytes()),
-                "epochs": epochs,
+                "epochs": epochs * share,
                 "seed": seed,
             }
             path = folder / f"{task}.safetensors"
             options = {
-                "epochs": epochs,
+                "epochs": epochs * share,
                 "checkpoint": Checkpoint(path=path, fingerprint=fingerprint(settings)),
             }
         # The registry knows attacks by their common settings; these two are its own and have more.
@@ -208,17 +208,12 @@ def measure_leakage(
     floor = attack("class-mean", received_train, received_test, "class-mean")
     label_ssim = None
     if from_label:
-        by_label = _label_pictures(dataset, seed)
-        some = evenly(len(kept), _FROM_LABEL)
-        knowledge = WhiteBox(
-            received=by_label[dataset.train.labels[kept[some]]],
-            raw=taken(raw_train, kept[some]),
-            labels=dataset.train.labels[kept[some]],
+        count, shape = len(dataset.spec.classes), raw_test.shape[1:]
+        train_pictures, test_pictures = (
+            label_rows(labels, count, shape) for labels in (dataset.train.labels, answered[scored])
         )
-        build: Any = ATTACKS.get("decoder")
-        passes = epochs * max(0.5, len(kept) / len(some) / 4)
-        fitted: Reconstruction = build(epochs=passes).fit(knowledge, seed=seed, progress=progress)
-        label_ssim = ssim(raw_test, fitted(by_label[answered[scored]], answered[scored]))
+        from_labels = attack("decoder", train_pictures, test_pictures[:], "decoder-label", share=_LABEL_SHARE)
+        label_ssim = ssim(raw_test, from_labels)
     return Leakage(
         label_ssim=label_ssim,
         reconstructed=reconstructed,
@@ -231,17 +226,14 @@ def measure_leakage(
     )
 
 
-def _label_pictures(dataset: Dataset, seed: int) -> Samples:
-    """A picture of noise for each label: all that a backend knows which is told nothing else."""
-    random = np.random.default_rng(seed)
-    pictures: Samples = random.random(
-        (len(dataset.spec.classes), *dataset.spec.input.shape), dtype=np.float32
-    )
-    return pictures
-
-
 def measure_recognition(
-    dataset: Dataset, session: ObfuscationSession, *, share: float, seed: int, progress: Progress
+    dataset: Dataset,
+    session: ObfuscationSession,
+    *,
+    share: float,
+    seed: int,
+    progress: Progress,
+    raw_accuracy: float | None = None,
 ) -> Recognition | None:
     """Recognises the case's private attribute from obfuscated samples, beside raw ones.
 
@@ -251,6 +243,7 @@ def measure_recognition(
         share: Of the full number of passes, > 0.
         seed: Of the attacker's weights and order.
         progress: Told of every step.
+        raw_accuracy: The same attack's on raw samples, where it was measured before.
 
     Returns:
         None where the case has no attribute, or where the test has values that nobody trained on.
@@ -273,7 +266,7 @@ def measure_recognition(
     return Recognition(
         attribute=dataset.spec.attribute.name,
         accuracy=share_right(lambda raw: as_unit(session.obfuscate(raw))),
-        raw_accuracy=share_right(as_unit),
+        raw_accuracy=share_right(as_unit) if raw_accuracy is None else raw_accuracy,
         chance=float(counts.max() / counts.sum()),
         samples=len(test.labels),
     )

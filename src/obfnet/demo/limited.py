@@ -3,22 +3,18 @@
 So that a first report shows both the problem and what a budget does about it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
+from obfnet.bundle import Pool
 from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
 from obfnet.demo.backend import ask_backend
-from obfnet.demo.leakage import Leakage, measure_leakage, measure_recognition
+from obfnet.demo.leakage import Leakage, Recognition, measure_leakage, measure_recognition
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
 from obfnet.training.inference import InferenceNetwork
-from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-from obfnet.training.recipes import obfuscation_schedule
-
-PROTECTION = "coded"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,40 +32,6 @@ class Limited:
     pool: Pool
 
 
-def train_limited(
-    dataset: Dataset,
-    inference: InferenceNetwork,
-    settings: DemoSettings,
-    bits: int,
-    folder: Path,
-    progress: Progress,
-) -> Pool:
-    """Trains one network whose requests carry at most `bits` bits.
-
-    Args:
-        dataset: As for the published pool.
-        inference: As for the published pool.
-        settings: The demo's.
-        bits: The budget.
-        folder: For the pool.
-        progress: Told of the training.
-    """
-    key = load_or_create_coordinator_key()
-    schedule = obfuscation_schedule(dataset.spec, protection=PROTECTION)
-    pool_settings = PoolSettings(
-        architecture=settings.obfuscation_architecture,
-        hidden=settings.hidden,
-        protection=PROTECTION,
-        bits=bits,
-        count=1,
-        schedule=settings.limited or replace(schedule, epochs=schedule.epochs * settings.share),
-        seed=settings.seed,
-    )
-    train_obfuscation(dataset, inference, out=folder, key=key, settings=pool_settings, progress=progress)
-    trust = Trust(explicit=(public_key_text(key),))
-    return read_pool(folder, trust=trust, inference_network_id=inference.card.id)
-
-
 def measure_limited(
     dataset: Dataset,
     inference: InferenceNetwork,
@@ -77,16 +39,20 @@ def measure_limited(
     settings: DemoSettings,
     folder: Path,
     progress: Progress,
+    *,
+    beside: Recognition | None,
 ) -> Limited:
     """Asks the backend through the network with a budget, and attacks it as the published one.
 
     Args:
         dataset: Test samples are sent and scored.
         inference: What is served.
-        pool: What `train_limited` gave.
+        pool: The pool of this one network.
         settings: The demo's.
         folder: The demo's own; the attacker on raw samples is taken from it.
         progress: Told of every step.
+        beside: How well the attribute was recognised through the published network: the control on raw
+            samples is taken from it.
 
     Raises:
         BackendError, AttackError: as for the published pool.
@@ -107,7 +73,12 @@ def measure_limited(
         progress=progress,
     )
     recognition = measure_recognition(
-        dataset, session, share=settings.share, seed=settings.seed, progress=progress
+        dataset,
+        session,
+        share=settings.share,
+        seed=settings.seed,
+        progress=progress,
+        raw_accuracy=None if beside is None else beside.raw_accuracy,
     )
     figures = {
         "protection": bundle.manifest.protection,

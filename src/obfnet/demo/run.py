@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
+from obfnet.bundle import Pool
 from obfnet.core.errors import UsageError
 from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress
@@ -24,7 +24,8 @@ from obfnet.data.fetch import NoSourceError
 from obfnet.data.table import Split
 from obfnet.demo.backend import Answers, ask_backend, compare_with_local
 from obfnet.demo.leakage import measure_leakage, measure_recognition
-from obfnet.demo.limited import measure_limited, train_limited
+from obfnet.demo.limited import measure_limited
+from obfnet.demo.pool import train_pool
 from obfnet.demo.samples import picture_samples, sample_bytes
 from obfnet.demo.settings import DemoSettings
 from obfnet.edge import ObfuscationSession
@@ -34,8 +35,8 @@ from obfnet.report.demo_page import render_demo
 from obfnet.training.classifier import accuracy
 from obfnet.training.device_only import train_device_only
 from obfnet.training.inference import InferenceNetwork, load_inference, train_inference
-from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
-from obfnet.training.recipes import inference_recipe, obfuscation_schedule
+from obfnet.training.obfuscation import TrainedPool
+from obfnet.training.recipes import inference_recipe
 
 FALLBACK_CASE: Final = "digits"
 _FALLBACK_FOR: Final = "mnist"
@@ -98,11 +99,11 @@ def run_demo(
         with clock.timed("train_inference"):
             inference = _inference_network(dataset, settings, inference_path, out / "inference", progress)
         with clock.timed("train_pool"):
-            trained, pool = _train_pool(dataset, inference, settings, out / "pool", progress)
+            trained, pool = train_pool(dataset, inference, settings, out / "pool", progress)
         bits = dataset.spec.recipe.budget_bits
         with clock.timed("train_limited"):
             limited_pool = (
-                train_limited(dataset, inference, settings, bits, out / "pool-limited", progress)
+                train_pool(dataset, inference, settings, out / "pool-limited", progress, bits=bits)[1]
                 if bits
                 else None
             )
@@ -130,7 +131,7 @@ def run_demo(
             )
         with clock.timed("limited"):
             limited = (
-                measure_limited(dataset, inference, limited_pool, settings, out, progress)
+                measure_limited(dataset, inference, limited_pool, settings, out, progress, beside=recognition)
                 if limited_pool
                 else None
             )
@@ -243,25 +244,6 @@ def _inference_network(
         seed=settings.seed,
         progress=progress,
     )
-
-
-def _train_pool(
-    dataset: Dataset, inference: InferenceNetwork, settings: DemoSettings, folder: Path, progress: Progress
-) -> tuple[TrainedPool, Pool]:
-    key = load_or_create_coordinator_key()
-    schedule = obfuscation_schedule(dataset.spec)
-    pool_settings = PoolSettings(
-        architecture=settings.obfuscation_architecture,
-        hidden=settings.hidden,
-        count=settings.count,
-        schedule=settings.obfuscation or replace(schedule, epochs=schedule.epochs * settings.share),
-        seed=settings.seed,
-    )
-    trained = train_obfuscation(
-        dataset, inference, out=folder, key=key, settings=pool_settings, progress=progress
-    )
-    trust = Trust(explicit=(public_key_text(key),))
-    return trained, read_pool(folder, trust=trust, inference_network_id=inference.card.id)
 
 
 def _train_device_only(

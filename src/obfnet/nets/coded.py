@@ -79,9 +79,7 @@ class ExactGenerator(nn.Module):
         super().__init__()
         self.shape = shape
         channels, height, width = shape
-        self.scale = 1
-        while channels * math.ceil(height / self.scale) * math.ceil(width / self.scale) > _GENERATED:
-            self.scale *= 2
+        self.scale = scale_within(shape, _GENERATED)
         self.small = (channels, math.ceil(height / self.scale), math.ceil(width / self.scale))
         self.hidden = nn.Linear(bits, _GENERATOR_WIDTH)
         self.values = nn.Linear(_GENERATOR_WIDTH, math.prod(self.small))
@@ -115,6 +113,20 @@ class ExactGenerator(nn.Module):
         weight = weight + (_on_grid(weight, bound) - weight).detach()
         bias = layer.bias + (_on_grid(layer.bias, 1.0) - layer.bias).detach()
         return nn.functional.linear(values, weight, bias)
+
+
+def scale_within(shape: Shape, most: int) -> int:
+    """By how much a sample's sides must be divided, 1, 2, 4 ..., to leave at most so many values.
+
+    Example:
+        >>> scale_within((1, 28, 28), 1_024), scale_within((3, 64, 64), 1_024)
+        (1, 4)
+    """
+    channels, height, width = shape
+    scale = 1
+    while channels * math.ceil(height / scale) * math.ceil(width / scale) > most:
+        scale *= 2
+    return scale
 
 
 def _bound(layer: nn.Linear, most: float) -> float:

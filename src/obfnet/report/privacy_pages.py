@@ -191,7 +191,7 @@ def _findings(rows: Sequence[Row]) -> list[str]:
             if rival is not None and rival >= ours - _MARGIN
         ]
         verdict = (
-            f"less than {100 * _MARGIN:g} point better than {' and '.join(as_good)}: the backend buys the "
+            f"at most {100 * _MARGIN:g} point better than {' and '.join(as_good)}: the backend buys the "
             "confidentiality of its model, no accuracy"
             if as_good
             else "no classifier on the device comes within "
@@ -205,7 +205,7 @@ def _findings(rows: Sequence[Row]) -> list[str]:
 def _shortened(row: Row) -> str:
     # Baselines are trained as much less as the network, and are then too low as well.
     share = row.get("share", 1.0)
-    return "" if share == 1 else f" (all trained for {percent(share, 0)} of the passes)"
+    return "" if share == 1 else f" (O and its baselines trained for {percent(share, 0)} of the passes)"
 
 
 def _closest(row: Row) -> dict[str, float]:

@@ -5,6 +5,7 @@ attacks trained afresh say how much. With bits, the obfuscation under it is `cod
 one's.
 """
 
+import math
 from typing import Final, final
 
 import numpy as np
@@ -14,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from obfnet.nets import Shape
+from obfnet.nets.coded import scale_within
 from obfnet.training.coded import Coded
 from obfnet.training.protections import (
     Answer,
@@ -114,13 +117,13 @@ class _Opposed(nn.Module):
 class _Opponent(nn.Module):
     """Rebuilds raw samples, and names their attribute, from what an attacker sees."""
 
-    def __init__(self, *, seen: tuple[int, int, int], raw: tuple[int, int, int], values: int) -> None:
+    def __init__(self, *, seen: Shape, raw: Shape, values: int) -> None:
         super().__init__()
-        self.seen_scale, self.raw_scale = _scale(seen), _scale(raw)
+        self.seen_scale, self.raw_scale = scale_within(seen, _MOST_VALUES), scale_within(raw, _MOST_VALUES)
         self.body = nn.Sequential(
-            nn.Linear(_values(seen), _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH), nn.ReLU()
+            nn.Linear(_values(seen, self.seen_scale), _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH), nn.ReLU()
         )
-        self.rebuild = nn.Linear(_WIDTH, _values(raw))
+        self.rebuild = nn.Linear(_WIDTH, _values(raw, self.raw_scale))
         self.recognise = nn.Linear(_WIDTH, values) if values else None
 
     def loss(self, seen: Float[Tensor, "N ..."], batch: Batch) -> Float[Tensor, ""]:
@@ -157,20 +160,9 @@ class _ReverseGradient(torch.autograd.Function):
         return -_STRENGTH * gradient
 
 
-def _scale(shape: tuple[int, int, int]) -> int:
-    scale = 1
-    while _pooled(shape, scale) > _MOST_VALUES:
-        scale *= 2
-    return scale
-
-
-def _values(shape: tuple[int, int, int]) -> int:
-    return _pooled(shape, _scale(shape))
-
-
-def _pooled(shape: tuple[int, int, int], scale: int) -> int:
+def _values(shape: Shape, scale: int) -> int:
     channels, height, width = shape
-    return channels * -(-height // scale) * -(-width // scale)
+    return channels * math.ceil(height / scale) * math.ceil(width / scale)
 
 
 def _checked(network: nn.Module) -> _Opposed:

@@ -222,8 +222,9 @@ def _sound_networks(
 ) -> list[nn.Module]:
     """The pool as a device gets it; a network that fails its protection's check is trained anew."""
     classes = len(inference.card.classes)
+    channels, height, width = inference.card.input.shape
     purpose = Purpose(
-        shape=_three(inference.card.input.shape),
+        shape=(channels, height, width),
         architecture=plan.architecture,
         hidden=plan.hidden,
         classes=classes,
@@ -252,11 +253,6 @@ def _sound_networks(
         f"{fault}, {_ATTEMPTS} times from different weights",
         "train longer, or with more bits",
     )
-
-
-def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    channels, height, width = shape
-    return channels, height, width
 
 
 def _fresh_networks(

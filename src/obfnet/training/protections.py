@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from obfnet.core.errors import UsageError
 from obfnet.core.registry import Registry
-from obfnet.nets import OBFUSCATION_ARCHITECTURES
+from obfnet.nets import OBFUSCATION_ARCHITECTURES, Shape
 
-Shape = tuple[int, int, int]
 Answer = Callable[[Tensor], Tensor]
 """Samples in [0, 1], `(N, C, H, W)`, to the frozen inference network's scores, `(N, K)`."""
 

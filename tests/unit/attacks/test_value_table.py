@@ -52,5 +52,5 @@ def test_mixing_places_is_beyond_it_and_another_shape_is_refused() -> None:
     )
     guesses = fitted(raw, received, labels)(asked, answered)
     assert ((guesses - test) ** 2).mean() > 0.9 * test.var()
-    with pytest.raises(AttackError, match="raw ones' shape"):
+    with pytest.raises(AttackError, match="the raw shape"):
         fitted(raw, raw.reshape(len(raw), -1), labels)

@@ -70,5 +70,5 @@ def test_samples_of_many_values_are_filtered_by_their_components() -> None:
 
 def test_another_shape_is_refused() -> None:
     raw, labels = drawn(50, 0)
-    with pytest.raises(AttackError, match="raw ones' shape"):
+    with pytest.raises(AttackError, match="the raw shape"):
         fitted(raw, raw.reshape(50, -1), labels)

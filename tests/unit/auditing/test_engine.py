@@ -9,9 +9,10 @@ import pytest
 
 from obfnet.attacks import ATTACKS, ReconstructionAttack
 from obfnet.attacks.decoder import Decoder
+from obfnet.auditing.controls import as_control
 from obfnet.auditing.engine import Audit, audit_subject
 from obfnet.auditing.settings import AuditSettings
-from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart, as_control
+from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
 from obfnet.auditing.trial import knowledge_of
 from obfnet.core.errors import AttackError, UnknownNameError, UsageError
 from obfnet.core.progress import Silent

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from obfnet.auditing.controls import as_control
 from obfnet.auditing.duplicates import names_of_rows
 from obfnet.auditing.pairs import RecordedPairs, read_pairs, write_pairs
-from obfnet.auditing.subject import AuditSubject, as_control, subject_of_pairs, subject_of_sessions
+from obfnet.auditing.subject import AuditSubject, subject_of_pairs, subject_of_sessions
 from obfnet.core.errors import DataError, UsageError
 from obfnet.data.case import Dataset
 from obfnet.data.cases import load_case

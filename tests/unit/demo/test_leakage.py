@@ -110,7 +110,7 @@ def test_an_obfuscation_that_keeps_only_the_label_leaks_nothing_beyond_it(tmp_pa
         dataset,
         LabelOnly(dataset),
         answered=dataset.test.labels,
-        epochs=80,
+        epochs=160,
         seed=0,
         folder=tmp_path,
         progress=Silent(),

@@ -101,7 +101,7 @@ def test_a_head_as_good_as_the_backend_is_said_and_one_that_is_not_too() -> None
 
 def test_a_row_that_was_trained_less_says_so() -> None:
     page = privacy_page([result(row("coded", 8.0, share=0.4), row("coded", 4.0, share=1.0))])
-    assert page.replace("\u00a0", " ").count("all trained for 40 % of the passes") == 1
+    assert page.replace("\u00a0", " ").count("O and its baselines trained for 40 % of the passes") == 1
 
 
 def test_seeds_are_averaged_with_their_extent() -> None:
