@@ -96,7 +96,9 @@ class Protection(ABC):
     def __init__(self, bits: int | None = None) -> None:
         if bits is not None:
             raise UsageError(
-                f"no --bits with protection {self.name}", f"{bits}", "leave it out, or choose coded"
+                f"no --bits with protection {self.name}",
+                f"{bits}",
+                "leave it out, or choose coded or adversarial",
             )
 
     @abstractmethod
