@@ -55,7 +55,7 @@ class Workplace:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long everything of a cell trains: the case's recipe, shortened to the row's share.
+    """How long everything of a cell trains: the case's recipe, shortened to the row's shares.
 
     Args:
         inference: Of the inference network.
@@ -79,8 +79,8 @@ def plan_for(cell: Cell, dataset: Dataset) -> Plan:
     """
     spec, row = dataset.spec, cell.row
 
-    def shortened(schedule: Schedule) -> Schedule:
-        return replace(schedule, epochs=schedule.epochs * row.share)
+    def shortened(schedule: Schedule, share: float = 1.0) -> Schedule:
+        return replace(schedule, epochs=schedule.epochs * row.share * share)
 
     def recipe(architecture: str) -> ClassifierRecipe:
         own = inference_recipe(spec, architecture)
@@ -89,7 +89,7 @@ def plan_for(cell: Cell, dataset: Dataset) -> Plan:
     attack = DemoSettings.full().for_samples(len(dataset.train.labels), dataset.spec.input.values)
     return Plan(
         inference=recipe(spec.inference_architecture(row.inference)),
-        obfuscation=shortened(obfuscation_schedule(spec, protection=row.protection)),
+        obfuscation=shortened(obfuscation_schedule(spec, protection=row.protection), row.obfuscation_share),
         device_only=recipe(_DEVICE_ONLY),
         attack_epochs=attack.attack_epochs * row.attack_share,
     )
@@ -166,6 +166,8 @@ def cell_fingerprint(cell: Cell, dataset: Dataset, inference: InferenceNetwork) 
     if row["protection"] == "published":
         # As cells were named before there was another one.
         del row["protection"], row["bits"]
+    if row["obfuscation_share"] == 1:
+        del row["obfuscation_share"]
     return fingerprint(
         {
             "form": _FORM,

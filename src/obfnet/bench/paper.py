@@ -7,7 +7,7 @@ result file is written after every cell and says how much is missing. What a cel
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -201,9 +201,14 @@ def _former_rows(benchmark: PaperBenchmark, out: Path, made: Mapping[str, Any]) 
         for name, row in found.items()
         # What the grid has otherwise by now is measured anew.
         if name in known
-        and (row["share"], row["attack_share"]) == (known[name].share, known[name].attack_share)
+        and _shares(row) == _shares(asdict(known[name]))
         and set(row["seeds"]) <= {benchmark.seed + one for one in known[name].seeds}
     }
+
+
+def _shares(row: Mapping[str, Any]) -> tuple[float, ...]:
+    # Older files do not have the middle one.
+    return row["share"], row.get("obfuscation_share", 1.0), row["attack_share"]
 
 
 def _at_hand(benchmark: PaperBenchmark, data_dir: Path | None, progress: Progress) -> list[Row]:

@@ -42,7 +42,7 @@ CODED: Final = (
     *(replace(_MNIST, protection="coded", bits=bits) for bits in (16, 8, 4)),
     *(replace(_FSD, obfuscation="cnn", protection="coded", bits=bits) for bits in (16, 8)),
     # So many photographs take long: two fifths of the passes, which is more than `published` gets.
-    replace(_ASL, split="random", protection="coded", bits=64, share=0.4),
+    replace(_ASL, split="random", protection="coded", bits=64, obfuscation_share=0.4),
 )
 """With a ceiling in bits, at no more than the published network's cost."""
 
@@ -197,7 +197,7 @@ def _audited(
         "protection": bundle.manifest.protection,
         "budget_bits": bundle.manifest.budget_bits,
         "seed": cell.seed,
-        "share": row.share,
+        "obfuscation_share": row.obfuscation_share,
         "accuracy": {
             "raw": accuracy(inference.network, dataset.test),
             "obfuscated": float((answered == dataset.test.labels).mean()),

@@ -71,6 +71,7 @@ def row_figures(row: Row, cells: Mapping[int, Mapping[str, Any]]) -> dict[str, A
         "obfuscation": {"name": row.obfuscation, **first["obfuscation"]},
         "seeds": seeds,
         "share": row.share,
+        "obfuscation_share": row.obfuscation_share,
         "attack_share": row.attack_share,
         "epochs": first["epochs"],
         "samples": first["samples"],

@@ -135,7 +135,12 @@ def _tables(rows: Rows) -> dict[tuple[str, ...], list[Row]]:
 
 
 def _shortened(rows: Rows) -> bool:
-    return any(row["share"] < 1 or row["attack_share"] < 1 for row in rows)
+    return any(min(_trained(row)) < 1 for row in rows)
+
+
+def _trained(row: Row) -> tuple[float, float, float]:
+    """Shares of their usual epochs that networks, O and the attack were trained for."""
+    return row["share"], row["share"] * row.get("obfuscation_share", 1.0), row["attack_share"]
 
 
 def _state(figures: Mapping[str, Any]) -> list[str]:
@@ -143,8 +148,9 @@ def _state(figures: Mapping[str, Any]) -> list[str]:
     lines = [f"The {figures['grid']} grid, {several(len(rows), 'row')}; first seed {figures['seed']}."]
     if _shortened(rows):
         lines.append(
-            "**Trained less**: networks and attacks were trained for a share of their usual epochs "
-            "(column *trained*), so that accuracies are worse and attacks weaker than with full training."
+            "**Trained less**: some networks or attacks were trained for a share of their usual epochs "
+            "(column *trained*; device-only classifiers as I), so that accuracies are worse and attacks "
+            "weaker than with full training."
         )
     if not figures["complete"]:
         lines.append(
@@ -248,8 +254,9 @@ def _table(rows: Sequence[Row]) -> list[str]:
         columns["split"] = lambda row: row["split"]
     columns |= {"I": lambda row: row["inference"]["name"], "O": _obfuscation}
     if _shortened(rows):
-        columns["trained"] = lambda row: (
-            f"{percent(row['share'], 0)}, attack {percent(row['attack_share'], 0)}"
+        columns["trained"] = lambda row: ", ".join(
+            f"{what} {percent(share, 0)}"
+            for what, share in zip(("I", "O", "attack"), _trained(row), strict=True)
         )
     for name, title in (
         ("raw", "accuracy, raw"),

@@ -203,9 +203,10 @@ def _findings(rows: Sequence[Row]) -> list[str]:
 
 
 def _shortened(row: Row) -> str:
-    # Baselines are trained as much less as the network, and are then too low as well.
-    share = row.get("share", 1.0)
-    return "" if share == 1 else f" (O and its baselines trained for {percent(share, 0)} of the passes)"
+    # In older files the baselines were cut as much as the network, and are then too low as well.
+    share, baselines = row.get("obfuscation_share", row.get("share", 1.0)), "share" in row
+    what = "O and its baselines" if baselines else "O"
+    return "" if share == 1 else f" ({what} trained for {percent(share, 0)} of the passes)"
 
 
 def _closest(row: Row) -> dict[str, float]:

@@ -41,6 +41,14 @@ def test_the_full_grid_is_the_papers_and_more():
     assert all(row.seeds == (0, 1, 2) and row.share == row.attack_share == 1 for row in FULL)
 
 
+def test_the_full_grid_cuts_nothing_short_but_the_lesser_obfuscation_networks_of_photographs():
+    brief = [row.name for row in FULL if row.obfuscation_share < 1]
+    assert len(brief) == 7
+    assert all(name.startswith(("asl/", "cifar10/")) for name in brief)
+    assert not any(name.endswith("/conv") for name in brief)
+    assert "asl/scene/compact/mlp(100)" not in brief
+
+
 def test_the_quick_grid_has_every_case_and_says_that_it_trains_less():
     assert {row.case for row in QUICK} == {row.case for row in FULL}
     assert all(row.share < 1 and row.attack_share < 1 and len(row.seeds) == 1 for row in QUICK)
@@ -79,7 +87,10 @@ def test_a_choice_of_nothing_is_refused():
         chosen_rows(FULL, cases="asl", span="1..3")
 
 
-@pytest.mark.parametrize("wrong", [{"share": 0.0}, {"share": 1.5}, {"attack_share": 0.0}, {"seeds": ()}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"share": 0.0}, {"share": 1.5}, {"obfuscation_share": 0.0}, {"attack_share": 0.0}, {"seeds": ()}],
+)
 def test_a_row_without_training_or_seeds_is_refused(wrong):
     with pytest.raises(UsageError, match="shares in"):
         Row(case="mnist", inference="cnn", obfuscation="mlp", **wrong)

@@ -4,11 +4,13 @@ Measuring is made up here, since what a cell measures is not in question; `tests
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from obfnet.bench.grid import Row
+from obfnet.bench.cell import plan_for
+from obfnet.bench.grid import Cell, Row
 from obfnet.bench.paper import PaperBenchmark, bench_paper
 from obfnet.core.errors import OutputError, UnknownNameError, UsageError
 from obfnet.core.files import claim_output
@@ -122,6 +124,19 @@ def test_a_cell_is_measured_again_where_something_decisive_differs(work):
     result = work.run([more], rows=(more, *ROWS[1:]))
     assert len(work.cells) == 4
     assert [row["share"] for row in result["rows"]] == [0.1]
+
+
+def test_less_training_of_the_obfuscation_network_alone_is_another_cell_with_the_same_inference_network(work):
+    brief = replace(ROWS[0], obfuscation_share=0.5)
+    usual, result = work.run(ROWS[:1])["rows"][0], work.run([brief], rows=(brief, *ROWS[1:]))
+    assert len(work.cells) == 4
+    row = result["rows"][0]
+    assert (row["share"], row["obfuscation_share"]) == (0.05, 0.5)
+    assert row["inference"]["ids"] == usual["inference"]["ids"]
+    digits = load_case("digits")
+    (whole, half) = (plan_for(Cell(row=one, seed=0), digits) for one in (ROWS[0], brief))
+    assert half == replace(whole, obfuscation=half.obfuscation)
+    assert half.obfuscation.epochs == whole.obfuscation.epochs / 2
 
 
 def test_a_damaged_cell_is_measured_again(work):

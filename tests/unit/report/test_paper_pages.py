@@ -118,14 +118,22 @@ def test_values_of_one_rule_share_a_table():
 
 
 def test_less_training_and_missing_cells_are_said_first():
-    less = Row(case="fsd", inference="cnn", obfuscation="mlp", seeds=(0,), share=0.12, attack_share=0.25)
+    less = Row(
+        case="fsd",
+        inference="cnn",
+        obfuscation="mlp",
+        seeds=(0,),
+        share=0.12,
+        obfuscation_share=0.5,
+        attack_share=0.25,
+    )
     page = page_of(one_row(row=less), grid="quick", missing=8, skipped_cases=["asl"])
     head = page.split("## ")[0]
     assert "The quick grid, 1 row" in head
     assert "**Trained less**" in head
     assert "**Not complete**: 8 of 9 cells" in head
     assert "Left out, since the data could not be had: asl." in head
-    assert table(page)["trained"] == "12 %, attack 25 %"
+    assert table(page)["trained"] == "I 12 %, O 6 %, attack 25 %"
     assert "with full training either side may come out ahead" in page
     full = page_of(one_row())
     assert "Trained less" not in full
