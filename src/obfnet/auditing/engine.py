@@ -42,11 +42,13 @@ class Audit:
     Args:
         document: Content of `audit.json`.
         best: Contest of the headline's attack; None where none counts.
+        closest: Contest with the best guesses, which an attack of a low ceiling may beat by its share of it.
         floor: The class mean's guesses.
     """
 
     document: dict[str, Any]
     best: Contest | None
+    closest: Contest | None
     floor: Trial
 
 
@@ -107,11 +109,11 @@ def audit_subject(
     begun = time.monotonic()
 
     def present(*, complete: bool) -> Audit:
-        best = headline_contest(found)
+        best, closest = headline_contest(found), closest_contest(found)
         document = audit_document(
-            subject, settings, level, found, best, scoring.main, about, extras, complete=complete
+            subject, settings, level, found, best, closest, scoring.main, about, extras, complete=complete
         )
-        return Audit(document=document, best=best, floor=floor)
+        return Audit(document=document, best=best, closest=closest, floor=floor)
 
     for number, name in enumerate(names):
         left = _time_left(begun, number, len(names))
@@ -123,15 +125,15 @@ def audit_subject(
             progress.say(f"{name} is not counted: {contest.reason}")
         found.append(contest)
         save(present(complete=False))
-    best = headline_contest(found)
-    if best is None:
+    best, closest = headline_contest(found), closest_contest(found)
+    if best is None or closest is None:
         reasons = "; ".join(f"{contest.name}: {contest.reason}" for contest in found)
         raise AttackError(
             "an attack that passes its controls", reasons, "run more attacks or a larger --budget"
         )
     extras["learning_curve"] = _learning_curve(subject, scoring, settings, best, folder, progress)
-    extras["attribute"] = measure_attribute(subject, best, budget, seed=settings.seed, progress=progress)
-    extras |= measure_linking(subject, best, floor, budget, seed=settings.seed, progress=progress)
+    extras["attribute"] = measure_attribute(subject, closest, budget, seed=settings.seed, progress=progress)
+    extras |= measure_linking(subject, closest, floor, budget, seed=settings.seed, progress=progress)
     done = present(complete=True)
     save(done)
     return done
@@ -141,6 +143,15 @@ def headline_contest(contests: list[Contest]) -> Contest | None:
     """The counted contest with the highest mean leakage, of equals that with the best guesses; or None."""
     counted = [contest for contest in contests if contest.counted]
     return max(counted, key=_standing, default=None)
+
+
+def closest_contest(contests: list[Contest]) -> Contest | None:
+    """The counted contest whose guesses are most like the raw samples; or None."""
+    return max((one for one in contests if one.counted), key=_closeness, default=None)
+
+
+def _closeness(contest: Contest) -> float:
+    return -np.inf if contest.leakage is None else contest.leakage.attacked.value
 
 
 def _standing(contest: Contest) -> tuple[float, float]:

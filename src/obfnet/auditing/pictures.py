@@ -24,7 +24,8 @@ def pictures_of(subject: AuditSubject, audit: Audit, dataset: Dataset | None) ->
         audit: What was found.
         dataset: Its case; None for recorded pairs.
     """
-    best = audit.best
+    # Not the headline's: an attack with a low ceiling may lead by its share of it, and another rebuild more.
+    best = audit.closest
     if best is None or best.best is None or best.leakage is None or best.leakage.per_sample is None:
         return None
     leaked = best.leakage.per_sample

@@ -22,6 +22,7 @@ def audit_document(
     threat_level: str,
     contests: Sequence[Contest],
     best: Contest | None,
+    closest: Contest | None,
     main: str,
     about: Mapping[str, Any],
     extras: Mapping[str, Any],
@@ -36,6 +37,7 @@ def audit_document(
         threat_level: The highest level whose attacks were run.
         contests: One an attack, in the order in which they were run.
         best: The headline's; None where none counts.
+        closest: The one with the best guesses; None where none counts.
         main: Metric by which leakage is normalised.
         about: `command`, `source`, `case`, `split`, `reproduce`, `model_confidentiality`.
         extras: `learning_curve`, `attribute`, `reidentification`, `linkability`.
@@ -60,7 +62,7 @@ def audit_document(
         settings,
         about,
         what,
-        _headline(best, contests, main, threat_level),
+        _headline(best, closest, main, threat_level),
         measured,
         metric=main,
         threat_level=threat_level,
@@ -106,7 +108,7 @@ def model_document(
         settings,
         about,
         what,
-        _headline(None, (), "ssim", "T2"),
+        _headline(None, None, "ssim", "T2"),
         found,
         metric="ssim",
         threat_level="T2",
@@ -148,9 +150,7 @@ def _document(
     }
 
 
-def _headline(
-    best: Contest | None, contests: Sequence[Contest], main: str, threat_level: str
-) -> dict[str, Any]:
+def _headline(best: Contest | None, closest: Contest | None, main: str, threat_level: str) -> dict[str, Any]:
     empty = dict.fromkeys(
         (
             "normalised_leakage",
@@ -162,17 +162,14 @@ def _headline(
             "floor_ssim",
             "raw_ssim",
             "closest_attack",
+            "closest_threat_level",
             "closest_ssim",
         )
     )
-    if best is None or best.leakage is None:
+    if best is None or best.leakage is None or closest is None:
         return {**empty, "threat_level": threat_level}
     row = best.row()["normalised"]
     similar = main == "ssim"
-    # An attack with a low ceiling of its own may lead by the share of it, and another rebuild more.
-    score, closest = max(
-        (one.leakage.attacked.value, one.name) for one in contests if one.counted and one.leakage
-    )
     return {
         "normalised_leakage": row["mean"],
         "normalised_leakage_interval": row["interval"],
@@ -183,6 +180,7 @@ def _headline(
         "ssim": best.figures[main]["mean"] if similar else None,
         "floor_ssim": best.floor[main] if similar else None,
         "raw_ssim": best.raw[main] if similar else None,
-        "closest_attack": closest,
-        "closest_ssim": score if similar else None,
+        "closest_attack": closest.name,
+        "closest_threat_level": closest.threat_level,
+        "closest_ssim": closest.figures[main]["mean"] if similar else None,
     }

@@ -64,7 +64,7 @@ class AuditPictures:
     Args:
         raw: `(N, *raw_shape)`, float in [0, 1] or uint8; any shape.
         obfuscated: What the backend receives of them, `(N, *received_shape)`, float in [0, 1] or uint8.
-        reconstructed: Guesses of the headline's attack, in raw's shape; None where no attack counted.
+        reconstructed: Guesses of the attack that came closest, in raw's shape; None where no attack counted.
         floor: What the label alone gives, in raw's shape; None where there is none.
         normalised: Normalised leakage of each, `(N,)` float64, NaN where unknown; None where no attack
             counted.
@@ -164,6 +164,7 @@ def render_audit(result: Mapping[str, Any], pictures: AuditPictures | None) -> s
             "views": list(_views(pictures, headline)),
             "order": "" if pictures is None else pictures.order,
             "sounds": [] if pictures is None else list(_sounds(pictures)),
+            "closest": next((one for one in counted if one["name"] == headline.get("closest_attack")), None),
             "counted": [_row(attack, headline["attack"]) for attack in counted],
             "uncounted": [attack for attack in attacks if not attack["counted"]],
             "controls": [_controls(attack) for attack in attacks if attack["controls"]],

@@ -10,7 +10,8 @@ import pytest
 from obfnet.attacks import ATTACKS, ReconstructionAttack
 from obfnet.attacks.decoder import Decoder
 from obfnet.auditing.controls import as_control
-from obfnet.auditing.engine import Audit, audit_subject
+from obfnet.auditing.engine import Audit, audit_subject, closest_contest, headline_contest
+from obfnet.auditing.pictures import pictures_of
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
 from obfnet.auditing.trial import knowledge_of
@@ -18,6 +19,7 @@ from obfnet.core.errors import AttackError, UnknownNameError, UsageError
 from obfnet.core.progress import Silent
 from obfnet.data.cases import load_case
 from obfnet.metrics.similarity import ssim
+from obfnet.report.audit_page import choose_samples
 
 ABOUT = {"command": "obfnet audit pairs.npz", "source": "pairs"}
 CHEAP = ("ridge", "pca-neighbour", "code-lookup")
@@ -294,3 +296,36 @@ def test_an_honest_guess_that_beats_the_class_mean_is_no_cheat(tmp_path: Path) -
     assert row["counted"], row["reason"]
     # The better guess is the floor.
     assert row["floor"]["ssim"] > of_class + 0.004
+
+
+def test_an_attack_with_a_low_ceiling_may_lead_but_its_guesses_are_not_shown(
+    digits: AuditSubject, tmp_path: Path
+) -> None:
+    settings = AuditSettings(budget="quick", attacks=("ridge", "pca-neighbour"), metrics=("mse",))
+    audit = audit_subject(digits, settings, folder=tmp_path, progress=Silent(), about=ABOUT)
+    assert audit.closest is not None
+    assert audit.closest.leakage is not None
+    assert audit.closest.best is not None
+    able = audit.closest.leakage
+    low = replace(
+        audit.closest,
+        name="low",
+        leakage=replace(
+            able,
+            mean=replace(able.mean, value=able.mean.value + 0.1),
+            attacked=replace(able.attacked, value=able.attacked.value / 2),
+        ),
+    )
+    contests = [low, audit.closest]
+    assert headline_contest(contests) is low
+    assert closest_contest(contests) is audit.closest
+    shown = pictures_of(digits, replace(audit, best=low), None)
+    assert shown is not None
+    leaked = able.per_sample
+    rows = choose_samples(leaked, worst=shown.worst, average=shown.worst)
+    np.testing.assert_array_equal(shown.reconstructed, audit.closest.best.guesses[rows].astype(np.float32))
+    headline = audit.document["headline"]
+    assert (headline["closest_attack"], headline["closest_threat_level"]) == (
+        audit.closest.name,
+        audit.closest.threat_level,
+    )

@@ -60,6 +60,7 @@ def headline_of(mean: float | None, **changes: Any) -> dict[str, Any]:
         "floor_ssim": 0.3517,
         "raw_ssim": 0.8831,
         "closest_attack": "decoder" if able else None,
+        "closest_threat_level": "T2" if able else None,
         "closest_ssim": 0.8126 if able else None,
         **changes,
     }
