@@ -1,5 +1,7 @@
 """Every protection builds each architecture and trains O alone; one row a protection."""
 
+import math
+
 import pytest
 import torch
 
@@ -8,16 +10,18 @@ from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
 from obfnet.training.protections import PROTECTIONS, Batch, Protection, Purpose
 
 SHAPE = (1, 20, 45)
-# Name, bits asked for, ceiling of what a request can leak in bits.
-ROWS: dict[str, tuple[int | None, float | None]] = {
-    "published": (None, None),
-    "coded": (6, 6.0),
-    "adversarial": (None, None),
+# Name, bits and epsilon asked for, ceiling of what a request can leak in bits.
+ROWS: dict[str, tuple[int | None, float | None, float | None]] = {
+    "published": (None, None, None),
+    "coded": (6, None, 6.0),
+    "adversarial": (None, None, None),
+    # Each bit is inverted one time in four.
+    "randomised": (6, 6 * math.log(3), 6 * math.log2(1.5)),
 }
 
 
 def made(name: str) -> Protection:
-    protection: Protection = PROTECTIONS.get(name)(ROWS[name][0])
+    protection: Protection = PROTECTIONS.get(name)(*ROWS[name][:2])
     return protection
 
 
@@ -36,14 +40,15 @@ def test_every_protection_has_a_row() -> None:
 
 
 def test_an_unknown_protection_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial"):
+    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial, randomised"):
         PROTECTIONS.get("magic")
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_protection_says_its_name_and_its_ceiling(name: str) -> None:
     protection = made(name)
-    assert (protection.name, protection.budget_bits) == (name, ROWS[name][1])
+    assert (protection.name, protection.epsilon) == (name, ROWS[name][1])
+    assert protection.budget_bits == pytest.approx(ROWS[name][2])
 
 
 @pytest.mark.parametrize("architecture", OBFUSCATION_ARCHITECTURES.names())

@@ -5,6 +5,7 @@ question can refuse the file.
 """
 
 import io
+import math
 import struct
 import zipfile
 from collections.abc import Callable
@@ -792,6 +793,96 @@ def softmax_behind_the_code() -> bytes:
     return _coded(node("Softmax", "generated", "soft", axis=1), node("Reshape", "soft shape", "output"))
 
 
+def _flipped(*join: onnx.NodeProto, **changes: Any) -> bytes:
+    # Six bits, each inverted one time in four: 6 log2(1.5) bits, and an epsilon of 6 ln 3.
+    facts = {"epsilon": 6 * math.log(3), "budget_bits": 6 * math.log2(1.5) + 1e-9}
+    facts |= {name: changes.pop(name) for name in tuple(changes) if name in facts}
+    return bundle(graphs.flipped_code(*join, **changes), protection="randomised", **facts)
+
+
+def epsilon_without_flips() -> bytes:
+    return bundle(graphs.signed_code(), protection="randomised", budget_bits=6.0, epsilon=1.0)
+
+
+def flips_without_an_epsilon() -> bytes:
+    return bundle(graphs.flipped_code(), protection="coded", budget_bits=6.0)
+
+
+def flips_of_another_type() -> bytes:
+    return _flipped(
+        node("Cast", "flips", "coins", to=TensorProto.BOOL),
+        node("Xor", "bits coins", "sent"),
+        kind=TensorProto.FLOAT,
+    )
+
+
+def flips_of_another_name() -> bytes:
+    return _flipped(node("Xor", "bits noise", "sent"), name="noise")
+
+
+def flips_of_no_known_number() -> bytes:
+    return _flipped(flips=("N", "M"))
+
+
+def epsilon_of_nothing() -> bytes:
+    return pack(members(graphs.flipped_code(), budget_bits=6.0, epsilon=0.0))
+
+
+def epsilon_without_a_budget() -> bytes:
+    return pack(members(graphs.flipped_code(), epsilon=1.0))
+
+
+def flips_that_are_not_used() -> bytes:
+    return _flipped(node("Identity", "bits", "sent"))
+
+
+def flips_that_are_or_ed_in() -> bytes:
+    return _flipped(node("Or", "bits flips", "sent"))
+
+
+def bits_that_also_go_past_their_flips() -> bytes:
+    return _flipped(
+        node("Xor", "bits flips", "hidden"),
+        node("And", "bits hidden", "both"),
+        node("Or", "both hidden", "sent"),
+    )
+
+
+def flips_that_the_sample_can_switch_off() -> bytes:
+    return _flipped(
+        node("And", "flips bits", "some"),
+        node("Xor", "bits some", "sent"),
+    )
+
+
+def flips_that_are_sent_too() -> bytes:
+    return _flipped(
+        node("Xor", "bits flips", "hidden"),
+        node("And", "flips yes", "told"),
+        node("Or", "hidden told", "sent"),
+        yes=np.array(True),
+    )
+
+
+def one_flip_for_all_bits() -> bytes:
+    return _flipped(flips=("N", 1))
+
+
+def a_bit_under_several_flips() -> bytes:
+    return _flipped(
+        node("Reshape", "bits upright", "column"),
+        node("Xor", "column flips", "square"),
+        node("Slice", "square none first", "sent"),
+        upright=i64(6, 1),
+        none=i64(0),
+        first=i64(1),
+    )
+
+
+def less_noise_than_the_budget_needs() -> bytes:
+    return _flipped(epsilon=7 * math.log(3))
+
+
 STEP_OF: dict[Callable[[], bytes], str] = {
     too_large_file: "file",
     empty_file: "zip",
@@ -920,4 +1011,19 @@ STEP_OF: dict[Callable[[], bytes], str] = {
     rounding_behind_the_code: "budget-exact",
     sums_that_outgrow_their_bits: "budget-exact",
     softmax_behind_the_code: "budget-exact",
+    epsilon_without_flips: "graph-shape",
+    flips_without_an_epsilon: "graph-shape",
+    flips_of_another_type: "graph-shape",
+    flips_of_another_name: "graph-shape",
+    flips_of_no_known_number: "graph-shape",
+    epsilon_of_nothing: "manifest-values",
+    epsilon_without_a_budget: "manifest-values",
+    flips_that_are_not_used: "budget-cut",
+    flips_that_are_or_ed_in: "budget-cut",
+    bits_that_also_go_past_their_flips: "budget-cut",
+    flips_that_the_sample_can_switch_off: "budget-cut",
+    flips_that_are_sent_too: "budget-cut",
+    one_flip_for_all_bits: "budget-cut",
+    a_bit_under_several_flips: "runs",
+    less_noise_than_the_budget_needs: "budget-cut",
 }

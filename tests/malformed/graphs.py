@@ -26,13 +26,14 @@ def graph_of(
     output_shape: tuple[int | str, ...] | None = None,
     batch: int | str = "N",
     opset: int = 20,
+    further: Sequence[onnx.ValueInfoProto] = (),
 ) -> onnx.ModelProto:
-    """A model from `input` to `output` with these nodes and constants."""
+    """A model from `input` to `output` with these nodes and constants, and perhaps further inputs."""
     element = ELEMENTS[spec.dtype]
     graph = helper.make_graph(
         list(nodes),
         "g",
-        [helper.make_tensor_value_info("input", element, [batch, *spec.shape])],
+        [helper.make_tensor_value_info("input", element, [batch, *spec.shape]), *further],
         [helper.make_tensor_value_info("output", element, output_shape or [batch, *spec.shape])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -131,6 +132,49 @@ def signed_code(*tail: onnx.NodeProto, bits: int = 6, **constants: np.ndarray) -
         *(tail or (node("Reshape", "generated shape", "output"),)),
     ]
     return bytes_of(graph_of(nodes, fair | constants))
+
+
+def flipped_code(
+    *join: onnx.NodeProto,
+    bits: int = 6,
+    flips: tuple[int | str, ...] | None = None,
+    kind: int = TensorProto.BOOL,
+    name: str = "flips",
+    **constants: np.ndarray,
+) -> bytes:
+    """A fair randomised O: each of its `bits` meets a flip of its own, and `sent` is made into a sample.
+
+    Args:
+        join: Nodes from `bits` and `flips` to `sent`; none inverts each bit by its own flip.
+        bits: Length of the code.
+        flips: Shape of the second input.
+        kind: Its element type.
+        name: Its name.
+        constants: Further ones.
+    """
+    random = np.random.default_rng(0)
+    values = SPEC.values
+    fair = {
+        "w": random.normal(0, 1, (values, bits)).astype(np.float32),
+        "g": (random.integers(-32, 33, (bits, values)) / 256).astype(np.float32),
+        "half": np.full(values, 0.5, np.float32),
+        "zero": f32(0),
+        "one": f32(1),
+        "minus": f32(-1),
+        "shape": i64(-1, *SPEC.shape),
+    }
+    nodes = [
+        node("Flatten", "input", "flat", axis=1),
+        node("Gemm", "flat w", "logits"),
+        node("Greater", "logits zero", "bits"),
+        *(join or (node("Xor", "bits flips", "sent"),)),
+        node("Where", "sent one minus", "code"),
+        node("Gemm", "code g half", "values"),
+        node("Clip", "values zero one", "generated"),
+        node("Reshape", "generated shape", "output"),
+    ]
+    given = helper.make_tensor_value_info(name, kind, list(flips or ("N", bits)))
+    return bytes_of(graph_of(nodes, fair | constants, further=[given]))
 
 
 def cnn(spec: InputSpec = SPEC, *, seed: int = 0) -> bytes:

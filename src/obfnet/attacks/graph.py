@@ -26,7 +26,8 @@ class OnnxGraph(nn.Module):
     """An ONNX graph as a torch module; its weights are constants.
 
     Args:
-        data: The ONNX file's bytes: one input, one output, weights inside, no control flow.
+        data: The ONNX file's bytes: one input, one output, weights inside, no control flow. A second input
+            of truth values, the flips of a randomised code, is taken as all false, its likeliest value.
 
     Raises:
         AttackError: the bytes are no such graph, or an operator or one of its settings is not known here;
@@ -50,7 +51,8 @@ class OnnxGraph(nn.Module):
             raise AttackError("a graph in ONNX format", type(exc).__name__, "export it again") from exc
         graph = model.graph
         given = [value for value in graph.input if value.name not in {x.name for x in graph.initializer}]
-        if len(given) != 1 or len(graph.output) != 1:
+        self._flips = [value for value in given[1:] if value.type.tensor_type.elem_type == _TYPES.BOOL][:1]
+        if len(given) - len(self._flips) != 1 or len(graph.output) != 1:
             raise AttackError(
                 "a graph of one input and one output",
                 f"{len(given)} and {len(graph.output)}",
@@ -82,6 +84,9 @@ class OnnxGraph(nn.Module):
         """
         values: dict[str, Value] = {"": None, self._input: samples}
         values.update({name: getattr(self, buffer) for name, buffer in self._weights.items()})
+        for flips in self._flips:
+            width = flips.type.tensor_type.shape.dim[1].dim_value
+            values[flips.name] = samples.new_zeros(len(samples), width)
         for node in self._nodes:
             inputs = [values[name] for name in node.inputs]
             try:

@@ -50,6 +50,7 @@ def as_control(subject: AuditSubject, kind: Control) -> AuditSubject:
         network=network if subject.network is not None else None,
         repeats=(lambda number: asked[:]) if subject.repeats is not None else None,
         budget_bits=None,
+        epsilon=None,
         identity=kind,
     )
 

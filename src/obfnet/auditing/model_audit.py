@@ -32,6 +32,7 @@ def audit_model(
     about: Mapping[str, Any],
     name: str,
     budget_bits: float | None,
+    epsilon: float | None,
     file: Path,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def audit_model(
         about: `command`, `source`, `case`, `split`.
         name: Of the pool or bundle.
         budget_bits: Its ceiling on what a request can leak, in bits; None where there is none.
+        epsilon: Of the local differential privacy of a request; None where nothing is random.
         file: `audit.json`; of a former audit of the same name the data side is kept.
         progress: Told of every step.
 
@@ -74,7 +76,13 @@ def audit_model(
     if former is not None:
         return {**former, "model_confidentiality": measured}
     return model_document(
-        settings, about, name=name, kind=dataset.spec.kind, budget_bits=budget_bits, measured=measured
+        settings,
+        about,
+        name=name,
+        kind=dataset.spec.kind,
+        budget_bits=budget_bits,
+        epsilon=epsilon,
+        measured=measured,
     )
 
 

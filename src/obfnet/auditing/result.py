@@ -67,6 +67,7 @@ def audit_document(
         metric=main,
         threat_level=threat_level,
         budget_bits=subject.budget_bits,
+        epsilon=subject.epsilon,
         complete=complete,
     )
 
@@ -78,6 +79,7 @@ def model_document(
     name: str,
     kind: str,
     budget_bits: float | None,
+    epsilon: float | None,
     measured: Mapping[str, Any],
 ) -> dict[str, Any]:
     """An `audit.json` of the model side alone: no attack on samples was run, and no headline is given.
@@ -88,6 +90,7 @@ def model_document(
         name: Of the pool or bundle.
         kind: Of its samples.
         budget_bits: The bundle's ceiling, in bits; None where there is none.
+        epsilon: Of the local differential privacy of a request; None where nothing is random.
         measured: The `model_confidentiality` part.
     """
     what = {
@@ -113,6 +116,7 @@ def model_document(
         metric="ssim",
         threat_level="T2",
         budget_bits=budget_bits,
+        epsilon=epsilon,
         complete=True,
     )
 
@@ -131,6 +135,7 @@ def _document(
     metric: str,
     threat_level: str,
     budget_bits: float | None,
+    epsilon: float | None,
     complete: bool,
 ) -> dict[str, Any]:
     return {
@@ -144,7 +149,7 @@ def _document(
         "complete": complete,
         "headline": {**headline, "verdict": verdict(headline, what)},
         **measured,
-        "guarantee": guarantee_of(budget_bits).to_dict(),
+        "guarantee": guarantee_of(budget_bits, epsilon).to_dict(),
         "reproduce": list(about.get("reproduce", ())),
         **provenance(),
     }

@@ -99,6 +99,7 @@ class AuditSubject:
         network: The one that the device uses; None where only pairs are known.
         repeats: The n-th sending of the scored samples, for an obfuscation that is random; None otherwise.
         budget_bits: Bits that a request can carry at most; None where unbounded.
+        epsilon: Of the local differential privacy of a request; None where nothing is random.
         threat_level: The level of its headline unless the user asks for another.
         warnings: What a reader of the figures must know.
         duplicates_removed: Samples that the attacker lost since they are copies of scored ones.
@@ -116,6 +117,7 @@ class AuditSubject:
     network: Obfuscator | None = None
     repeats: Callable[[int], Samples] | None = None
     budget_bits: float | None = None
+    epsilon: float | None = None
     threat_level: str = "T2"
     warnings: tuple[str, ...] = ()
     duplicates_removed: int = 0
@@ -208,6 +210,7 @@ def subject_of_sessions(
     limit_pairs: int,
     limit_scored: int,
     budget_bits: float | None = None,
+    epsilon: float | None = None,
     name: str = "",
     identity: str = "",
 ) -> AuditSubject:
@@ -222,6 +225,7 @@ def subject_of_sessions(
         limit_pairs: Most samples that the attacker has, evenly spaced.
         limit_scored: Most samples to score on, evenly spaced.
         budget_bits: Bits that a request can carry at most; None where unbounded.
+        epsilon: Of the local differential privacy of a request; None where nothing is random.
         name: What to call it; empty takes the case's name.
         identity: A hash of the device's network, for resuming.
 
@@ -289,6 +293,7 @@ def subject_of_sessions(
         network=network,
         repeats=send if random else None,
         budget_bits=budget_bits,
+        epsilon=epsilon,
         warnings=tuple(warnings),
         duplicates_removed=removed,
         identity=identity,

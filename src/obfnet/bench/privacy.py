@@ -163,12 +163,13 @@ def _audited(
     answered = answers(inference.network, dataset.test.samples, through=session.obfuscate)
     subject = subject_of_sessions(
         dataset,
-        (KnownNetwork(bundle.graph),),
+        (KnownNetwork(bundle.graph, epsilon=bundle.manifest.epsilon),),
         index=0,
         answered=answered,
         limit_pairs=budget.attacker,
         limit_scored=budget.scored,
         budget_bits=bundle.manifest.budget_bits,
+        epsilon=bundle.manifest.epsilon,
         name=row.name,
         identity=bundle.sha256,
     )
@@ -196,6 +197,7 @@ def _audited(
         "hidden": bundle.manifest.hidden,
         "protection": bundle.manifest.protection,
         "budget_bits": bundle.manifest.budget_bits,
+        "epsilon": bundle.manifest.epsilon,
         "seed": cell.seed,
         "obfuscation_share": row.obfuscation_share,
         "accuracy": {
@@ -205,7 +207,7 @@ def _audited(
         "baselines": baselines,
         "cost": {"parameters": bundle.manifest.parameters, "macs": bundle.manifest.macs},
         "parity": None
-        if bundle.manifest.budget_bits is None
+        if bundle.manifest.budget_bits is None or bundle.manifest.epsilon is not None
         else measure_parity(bundle, dataset.test.samples),
         "latency": time_obfuscation(bundle, dataset.test.samples[:1]),
         **{

@@ -14,10 +14,12 @@ import numpy as np
 
 from obfnet.bundle.constants import attribute, constants_of
 from obfnet.bundle.engine import start_limited_session
+from obfnet.bundle.flips import no_flips
 from obfnet.bundle.onnx_schema import parse_model
 from obfnet.bundle.operators import SHAPE_OPERATORS
 from obfnet.bundle.steps import refused, shown
 from obfnet.core.spec import InputSpec
+from obfnet.guarantees.randomised_response import code_bits, flip_probability
 
 _COMPARISONS: Final = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
 _PICKS: Final = frozenset({"ArgMax", "ArgMin"})
@@ -111,13 +113,14 @@ def find_cut(data: bytes, spec: InputSpec) -> Cut:
     return Cut(bits=_bits(data, spec, tensors, cuts), tensors=tensors, after=frozenset(finite))
 
 
-def check_budget(data: bytes, spec: InputSpec, claimed: float) -> Cut:
+def check_budget(data: bytes, spec: InputSpec, claimed: float, epsilon: float | None = None) -> Cut:
     """Raises unless the graph proves the budget that its manifest claims.
 
     Args:
         data: ONNX bytes that passed `check_graph` and `check_outputs`.
         spec: What goes in.
         claimed: Bits.
+        epsilon: Of one request, for a graph whose code is inverted by flips; None for any other.
 
     Returns:
         The cut that proves it.
@@ -126,11 +129,15 @@ def check_budget(data: bytes, spec: InputSpec, claimed: float) -> Cut:
         BundleError: at `budget-cut`.
     """
     cut = find_cut(data, spec)
-    if cut.bits > claimed + _TOLERANCE:
+    bits = cut.bits
+    if epsilon is not None:
+        width = _refuse_unflipped(data, spec, cut)
+        bits = code_bits(flip_probability(epsilon, width), width)
+    if bits > claimed + _TOLERANCE:
         raise refused(
             "budget-cut",
             f"at most the {claimed:g} bits that the manifest claims",
-            f"{cut.bits:g} bits in {', '.join(map(shown, cut.tensors))}",
+            f"{bits:g} bits in {', '.join(map(shown, cut.tensors))}",
             "do not use it: its claim of a budget is false; tell its coordinator",
         )
     return cut
@@ -192,7 +199,33 @@ def _shapes(data: bytes, spec: InputSpec, names: list[str]) -> list[tuple[int, .
     try:
         session = start_limited_session(model.SerializeToString())
         sample = np.zeros((1, *spec.shape), spec.dtype)
-        outputs = session.run(names, {session.get_inputs()[0].name: sample})
+        outputs = session.run(names, {session.get_inputs()[0].name: sample, **no_flips(session, 1)})
     except Exception as exc:  # the engine's errors share no base of their own
         raise refused("budget-cut", "a cut that ONNX Runtime runs", type(exc).__name__) from exc
     return [tuple(np.shape(output)) for output in outputs]
+
+
+def _refuse_unflipped(data: bytes, spec: InputSpec, cut: Cut) -> int:
+    """The number of bits of a cut of which each goes through a flip of its own; anything else is refused."""
+    graph = parse_model(data).graph
+    flips = graph.input[1]
+    width = int(flips.type.tensor_type.shape.dim[1].dim_value)
+    # Whoever takes a bit of the code, or a flip, must be the one operator that brings the two together.
+    takers = [node for node in graph.node if {flips.name, *cut.tensors} & set(node.input)]
+    together = {flips.name, *cut.tensors}
+    one = len(cut.tensors) == 1 and len(takers) == 1
+    if (
+        not one
+        or takers[0].op_type != "Xor"
+        or set(takers[0].input) != together
+        or together & {value.name for value in graph.output}
+        # Of any other shape, one bit could meet several flips, and their outcomes would tell it.
+        or _shapes(data, spec, list(cut.tensors)) != [(1, width)]
+    ):
+        raise refused(
+            "budget-cut",
+            "a code of which every bit is inverted by a flip of its own, and used nowhere before",
+            f"{cut.bits:g} bits and {width} flips that are used otherwise",
+            "do not use it: its claim of local differential privacy is false; tell its coordinator",
+        )
+    return width

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
+from obfnet.bundle.flips import FLIPS_NAME
 from obfnet.bundle.onnx_schema import parse_model
 from obfnet.bundle.operators import MIXING_OPERATORS, OPERATORS, SHAPE_OPERATORS
 from obfnet.bundle.steps import refused, shown
@@ -34,15 +35,18 @@ _ELEMENTS: Final = {
     13: (8, "uint64_data"),
 }
 _TYPED_FIELDS: Final = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
+_BOOL: Final = 9
+_MAX_FLIPS: Final = 4_096
 _DTYPES: Final = {"float32": 1, "uint8": 2}
 
 
-def check_graph(data: bytes, spec: InputSpec) -> None:
+def check_graph(data: bytes, spec: InputSpec, *, flips: bool = False) -> None:
     """Raises unless `data` is an ONNX graph that may be loaded for samples of `spec`.
 
     Args:
         data: The ONNX file's bytes.
         spec: What goes in and must come out.
+        flips: Whether a second input, `flips`, `(N, bits)` bool, must say which bits of a code are inverted.
 
     Raises:
         BundleError: at one of the steps `graph-format` to `pass-through-structure`.
@@ -78,9 +82,13 @@ def check_graph(data: bytes, spec: InputSpec) -> None:
         _check_tensor(tensor)
 
     # 21. graph-shape
+    inputs = "a sample and its flips as inputs" if flips else "one input"
+    for what, values, count in ((inputs, graph.input, 1 + flips), ("one output", graph.output, 1)):
+        if len(values) != count:
+            raise refused("graph-shape", what, str(len(values)))
+    if flips:
+        _check_flips(graph.input[1])
     for kind, values in (("input", graph.input), ("output", graph.output)):
-        if len(values) != 1:
-            raise refused("graph-shape", f"one {kind}", str(len(values)))
         if (got := _described(values[0])) != (wanted := (_DTYPES[spec.dtype], (None, *spec.shape))):
             raise refused("graph-shape", f"{kind} {_text(wanted)}, as the manifest says", _text(got))
 
@@ -91,6 +99,15 @@ def check_graph(data: bytes, spec: InputSpec) -> None:
             "a graph that mixes raw values",
             "one that only moves or rescales them",
             "it would send raw data: do not use it, and tell its coordinator",
+        )
+
+
+def _check_flips(given: Any) -> None:
+    element, shape = _described(given)
+    right = element == _BOOL and shape is not None and len(shape) == 2 and shape[0] is None
+    if given.name != FLIPS_NAME or not right or not shape or not 1 <= (shape[1] or 0) <= _MAX_FLIPS:
+        raise refused(
+            "graph-shape", f"a second input {FLIPS_NAME}, (N, bits) bool", f"another, {shown(given.name)}"
         )
 
 

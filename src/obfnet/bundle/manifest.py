@@ -20,6 +20,7 @@ from obfnet.core.spec import InputSpec
 FORMAT_VERSION: Final = 1
 GRAPH_MEMBER: Final = "obfuscate.onnx"
 MAX_MANIFEST_BYTES: Final = 64 * 1024
+LARGEST_EPSILON: Final = 1e4
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_AXES: Final = 6
@@ -45,6 +46,8 @@ class Manifest:
         parameters: Number of its parameters.
         macs: Multiply-accumulate operations for one sample.
         budget_bits: Bits of the sample that a request can carry at most; None where unbounded.
+        epsilon: Of the local differential privacy of one request, where the bits of a code are inverted at
+            random; None, and not in the file, for any other.
         inference_network_id: SHA-256 of the inference network's ONNX file, 64 hex digits.
         members: Name of each further member to its SHA-256.
         public_key: Text of the key that signs.
@@ -69,6 +72,7 @@ class Manifest:
     inference_network_id: str
     members: dict[str, str]
     public_key: str
+    epsilon: float | None = None
 
     def __post_init__(self) -> None:
         problems = [*self._text_problems(), *self._number_problems(), *self._input_problems()]
@@ -83,8 +87,12 @@ class Manifest:
             "low": float(self.input.low),
             "high": float(self.input.high),
         }
-        if self.budget_bits is not None:
-            document["budget_bits"] = float(self.budget_bits)
+        for name in ("budget_bits", "epsilon"):
+            if document[name] is not None:
+                document[name] = float(document[name])
+        if self.epsilon is None:
+            # As manifests were before any had one: older bundles and readers know no such field.
+            del document["epsilon"]
         return canonical_json(document)
 
     @classmethod
@@ -111,7 +119,7 @@ class Manifest:
 
         # 11. manifest-fields, 12. manifest-values
         try:
-            return parse_strict(cls, document)
+            return parse_strict(cls, {"epsilon": None, **document})
         except FieldError as exc:
             raise refused("manifest-fields", "the fields of format version 1", shown(str(exc))) from exc
         except (UsageError, OverflowError) as exc:
@@ -145,6 +153,10 @@ class Manifest:
         ]
         if self.budget_bits is not None and not 0 <= self.budget_bits < math.inf:
             problems.append("`budget_bits` must be finite and not negative")
+        if self.epsilon is not None and not 0 < self.epsilon <= LARGEST_EPSILON:
+            problems.append(f"`epsilon` must be above 0 and at most {LARGEST_EPSILON:g}")
+        if self.epsilon is not None and self.budget_bits is None:
+            problems.append("`epsilon` needs `budget_bits`")
         return problems
 
     def _input_problems(self) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.bundle.engine import start_limited_session
+from obfnet.bundle.flips import no_flips
 from obfnet.bundle.steps import refused
 from obfnet.core.errors import InputError
 from obfnet.core.spec import InputSpec, Samples
@@ -64,7 +65,8 @@ def check_outputs(graph: bytes, spec: InputSpec, *, seed: int = 0) -> None:
     def run(samples: Samples) -> Samples:
         # 23. runs
         try:
-            (obfuscated,) = session.run(None, {session.get_inputs()[0].name: samples})
+            feed = {session.get_inputs()[0].name: samples, **no_flips(session, len(samples))}
+            (obfuscated,) = session.run(None, feed)
         except Exception as exc:
             raise refused("runs", expected, f"{type(exc).__name__} on running it", remedy) from exc
         # 24. outputs

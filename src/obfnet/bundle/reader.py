@@ -138,14 +138,15 @@ def inspect_bundle(
         check_inference_network("inference-network", manifest.inference_network_id, inference_network_id)
 
         # 17. graph-format ... 22. pass-through-structure
-        check_graph(graph, manifest.input)
+        check_graph(graph, manifest.input, flips=manifest.epsilon is not None)
 
         # 23. runs ... 25. pass-through-probes
         check_outputs(graph, manifest.input, seed=int(manifest.members[GRAPH_MEMBER][:16], 16))
 
         # 26. budget-cut, 27. budget-exact
         if manifest.budget_bits is not None:
-            check_exact(graph, check_budget(graph, manifest.input, manifest.budget_bits))
+            cut = check_budget(graph, manifest.input, manifest.budget_bits, manifest.epsilon)
+            check_exact(graph, cut)
     except BundleError as exc:
         raise named(exc, name) from exc.__cause__
     return Bundle(manifest=manifest, graph=graph, sha256=sha256_hex(data), size_bytes=len(data), path=path)

@@ -47,6 +47,7 @@ class BundleSummary:
     parameters: int
     macs: int
     budget_bits: float | None
+    epsilon: float | None
     size_bytes: int
     sha256: str
 
@@ -83,6 +84,12 @@ class Verification:
         budgets = [bundle.budget_bits for bundle in self.bundles if bundle.budget_bits is not None]
         return max(budgets) if len(budgets) == self.count else None
 
+    @property
+    def epsilon(self) -> float | None:
+        """The largest epsilon among the bundles, as their graphs prove it; None if one has none."""
+        each = [bundle.epsilon for bundle in self.bundles if bundle.epsilon is not None]
+        return max(each) if len(each) == self.count else None
+
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict."""
         document = {
@@ -90,6 +97,7 @@ class Verification:
             "path": str(self.path),
             "count": self.count,
             "budget_bits": self.budget_bits,
+            "epsilon": self.epsilon,
         }
         return {
             **document,
@@ -172,6 +180,7 @@ def _summary(bundle: Bundle) -> BundleSummary:
         parameters=manifest.parameters,
         macs=manifest.macs,
         budget_bits=manifest.budget_bits,
+        epsilon=manifest.epsilon,
         size_bytes=bundle.size_bytes,
         sha256=bundle.sha256,
     )

@@ -5,7 +5,7 @@ read. The same arguments and key give the same bytes.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, NotRequired, TypedDict, Unpack
 
 from obfnet.bundle.archive import MANIFEST_MEMBER, SIGNATURE_MEMBER, pack
 from obfnet.bundle.keys import public_key_text, sign
@@ -32,6 +32,7 @@ class BundleFacts(TypedDict):
     macs: int
     budget_bits: float | None
     inference_network_id: str
+    epsilon: NotRequired[float | None]
 
 
 def build_bundle(*, graph: bytes, key: "Ed25519PrivateKey", **facts: Unpack[BundleFacts]) -> bytes:

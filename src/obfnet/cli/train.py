@@ -118,13 +118,19 @@ def inference(
     "--protection",
     default="published",
     show_default=True,
-    help="How O is limited: published, coded or adversarial.",
+    help="How O is limited: published, coded, adversarial or randomised.",
 )
 @click.option(
     "--bits",
     type=int,
     default=None,
-    help="Budget of one request, 1 to 256 bits: with coded always, with adversarial if you like.",
+    help="Length of the code, 1 to 256 bits: with coded and randomised always, with adversarial if you like.",
+)
+@click.option(
+    "--epsilon",
+    type=float,
+    default=None,
+    help="Of the local differential privacy of one request: with randomised, and only there.",
 )
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option(
@@ -144,6 +150,7 @@ def obfuscation(
     hidden: int | None,
     protection: str,
     bits: int | None,
+    epsilon: float | None,
     count: int,
     epochs: float | None,
     processor: str,
@@ -174,6 +181,7 @@ def obfuscation(
         hidden=hidden,
         protection=protection,
         bits=bits,
+        epsilon=epsilon,
         count=count,
         schedule=schedule,
         seed=seed,

@@ -42,8 +42,10 @@ def verify(
     wanted = None if inference_path is None else _network_id(inference_path)
     verification = verify_path(path, trust=checked, inference_network_id=wanted)
     budget = (
-        "no ceiling" if verification.budget_bits is None else f"{verification.budget_bits:g} bits a request"
+        "no ceiling" if verification.budget_bits is None else f"{verification.budget_bits:.4g} bits a request"
     )
+    if (epsilon := verification.epsilon) is not None:
+        budget += f", epsilon {epsilon:g}"
     lines = [
         f"  {check.number:>2} {check.step:<24} {check.meaning}" for check in verification.checks if check.made
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from obfnet.bundle import Bundle
+from obfnet.bundle.flips import FLIPS_NAME, draw_flips
 from obfnet.core.errors import BundleError, InputError
 from obfnet.core.spec import InputSpec, Samples
 
@@ -35,6 +36,7 @@ class ObfuscationSession:
         self._dtype = np.dtype(self._spec.dtype)
         # A budget is proved for one sample: others in a batch must not even change how sums are rounded.
         self._at_once = _AT_ONCE if bundle.manifest.budget_bits is None else 1
+        self._epsilon = bundle.manifest.epsilon
         self._copy_distance = (self._spec.high - self._spec.low) * _COPY_SHARE
         options = onnxruntime.SessionOptions()
         # More threads cost more than a network this small gains.
@@ -44,7 +46,9 @@ class ObfuscationSession:
             self._session: Any = onnxruntime.InferenceSession(
                 bundle.graph, options, providers=["CPUExecutionProvider"]
             )
-            self._input = self._session.get_inputs()[0].name
+            given = self._session.get_inputs()
+            self._input = given[0].name
+            self._code_bits = 0 if self._epsilon is None else given[1].shape[1]
             self._outputs = [self._session.get_outputs()[0].name]
         except Exception as exc:
             raise self._refused("runs", "a graph that ONNX Runtime loads", type(exc).__name__) from exc
@@ -84,16 +88,17 @@ class ObfuscationSession:
 
     def _run(self, raw: Samples) -> Samples:
         if len(raw) <= self._at_once:
-            whole: Samples = self._session.run(self._outputs, {self._input: raw})[0]
-            return whole
+            return self._run_once(raw)
         # The engine keeps as much memory as its largest batch took.
         size = self._at_once
-        return np.concatenate(
-            [
-                self._session.run(self._outputs, {self._input: raw[at : at + size]})[0]
-                for at in range(0, len(raw), size)
-            ]
-        )
+        return np.concatenate([self._run_once(raw[at : at + size]) for at in range(0, len(raw), size)])
+
+    def _run_once(self, raw: Samples) -> Samples:
+        feed = {self._input: raw}
+        if self._epsilon is not None:
+            feed[FLIPS_NAME] = draw_flips(len(raw), self._code_bits, self._epsilon)
+        obfuscated: Samples = self._session.run(self._outputs, feed)[0]
+        return obfuscated
 
     def _fits(self, samples: Samples) -> bool:
         # NaN makes both comparisons false, so that two reductions do for range and finiteness.

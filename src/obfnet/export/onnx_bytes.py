@@ -17,6 +17,7 @@ import onnx.inliner
 import torch
 from torch import Tensor, nn
 
+from obfnet.bundle.flips import FLIPS_NAME
 from obfnet.core.spec import InputSpec
 from obfnet.nets.mode import evaluating
 
@@ -39,17 +40,19 @@ def inference_onnx(network: nn.Module, spec: InputSpec) -> bytes:
     return _export(_Served(network, spec), spec, SCORES_NAME)
 
 
-def obfuscation_onnx(network: nn.Module, spec: InputSpec) -> bytes:
+def obfuscation_onnx(network: nn.Module, spec: InputSpec, *, flips: int = 0) -> bytes:
     """The obfuscation network as a device runs it: a sample in, a sample of the same spec out.
 
     Args:
         network: Maps `(N, C, H, W)` float32 in [0, 1] to the same.
         spec: The wire's input; for uint8 the graph divides by 255, and rounds its result back.
+        flips: Bits of a code of which the network is told, as a second argument, which to invert; 0 for none.
 
     Returns:
-        ONNX model with input `input` and output `obfuscated`.
+        ONNX model with input `input`, with flips a second one, `flips`, `(N, flips)` bool, and output
+        `obfuscated`.
     """
-    return _export(_OnDevice(network, spec), spec, OBFUSCATED_NAME)
+    return _export(_OnDevice(network, spec), spec, OBFUSCATED_NAME, flips=flips)
 
 
 @final
@@ -59,8 +62,7 @@ class _Served(nn.Module):
         self.network, self.integer = network, spec.dtype == "uint8"
 
     def forward(self, samples: Tensor) -> Tensor:
-        unit = samples.float() / 255.0 if self.integer else samples
-        scores: Tensor = self.network(unit)
+        scores: Tensor = self.network(_as_unit(samples, integer=self.integer))
         return scores.softmax(dim=1)
 
 
@@ -70,21 +72,33 @@ class _OnDevice(nn.Module):
         super().__init__()
         self.network, self.integer = network, spec.dtype == "uint8"
 
-    def forward(self, raw: Tensor) -> Tensor:
-        obfuscated: Tensor = self.network(raw.float() / 255.0 if self.integer else raw)
-        return (obfuscated * 255.0).round().to(torch.uint8) if self.integer else obfuscated
+    def forward(self, raw: Tensor, flips: Tensor | None = None) -> Tensor:
+        unit = _as_unit(raw, integer=self.integer)
+        obfuscated: Tensor = self.network(unit) if flips is None else self.network(unit, flips)
+        return _as_wire(obfuscated, integer=self.integer)
 
 
-def _export(module: nn.Module, spec: InputSpec, output: str) -> bytes:
-    example = torch.zeros(2, *spec.shape, dtype=torch.uint8 if spec.dtype == "uint8" else torch.float32)
+def _as_unit(raw: Tensor, *, integer: bool) -> Tensor:
+    return raw.float() / 255.0 if integer else raw
+
+
+def _as_wire(obfuscated: Tensor, *, integer: bool) -> Tensor:
+    return (obfuscated * 255.0).round().to(torch.uint8) if integer else obfuscated
+
+
+def _export(module: nn.Module, spec: InputSpec, output: str, *, flips: int = 0) -> bytes:
+    given = {INPUT_NAME: torch.zeros(2, *spec.shape, dtype=getattr(torch, spec.dtype))}
+    if flips:
+        given[FLIPS_NAME] = torch.zeros(2, flips, dtype=torch.bool)
+    count = torch.export.Dim("N", min=1)
     with _quiet(), evaluating(module):
         program: Any = torch.onnx.export(
             module,
-            (example,),
+            tuple(given.values()),
             dynamo=True,
-            input_names=[INPUT_NAME],
+            input_names=list(given),
             output_names=[output],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+            dynamic_shapes=tuple({0: count} for _ in given),
             opset_version=_OPSET,
             external_data=False,
             verbose=False,

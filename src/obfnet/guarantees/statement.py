@@ -1,5 +1,6 @@
 """What is promised, in words that name what they assume and what they do not cover."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -15,6 +16,7 @@ class Guarantee:
 
     Args:
         budget_bits: Ceiling on what one request can leak, in bits; None where there is none.
+        epsilon: Of the local differential privacy of one request; None where there is none.
         statement: The promise.
         assumptions: Without which it does not hold.
         does_not_cover: What it says nothing about.
@@ -26,6 +28,7 @@ class Guarantee:
     assumptions: tuple[str, ...] = ()
     does_not_cover: tuple[str, ...] = ()
     source: str = ""
+    epsilon: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -36,11 +39,12 @@ class Guarantee:
         }
 
 
-def guarantee_of(budget_bits: float | None) -> Guarantee:
+def guarantee_of(budget_bits: float | None, epsilon: float | None = None) -> Guarantee:
     """What a bundle promises for one request.
 
     Args:
         budget_bits: Of a bundle that its reader accepted, so that its graph proves them; None without any.
+        epsilon: Of one whose code is inverted at random; None for any other.
 
     Example:
         >>> guarantee_of(None).assumptions
@@ -55,6 +59,8 @@ def guarantee_of(budget_bits: float | None) -> Guarantee:
             "bound on what leaks.",
             does_not_cover=("attacks that were not run may rebuild more",),
         )
+    if epsilon is not None:
+        return _randomised(budget_bits, epsilon)
     return Guarantee(
         budget_bits=budget_bits,
         statement=f"One request can take at most 2^{budget_bits:g} different values: nobody's chance of "
@@ -74,6 +80,32 @@ def guarantee_of(budget_bits: float | None) -> Guarantee:
         ),
         source="Smith 2009 (min-entropy leakage); Alvim, Chatzikokolakis, Palamidessi and Smith 2012 "
         "(generalised gain functions)",
+    )
+
+
+def _randomised(budget_bits: float, epsilon: float) -> Guarantee:
+    return Guarantee(
+        budget_bits=budget_bits,
+        epsilon=epsilon,
+        statement=f"Any request is at most e^{epsilon:g} times as likely from one sample as from any other "
+        f"(local differential privacy, epsilon {epsilon:g}), and nobody's chance of guessing anything about "
+        f"the sample grows by more than a factor of 2^{math.ceil(100 * budget_bits) / 100:g}, whatever was "
+        "known before and however long is computed. n requests, of one sample or of several, have n times "
+        "that epsilon and n times so many bits.",
+        assumptions=(
+            "the device runs this very bundle, whose graph proves that each bit of the code meets a flip of "
+            "its own and nothing else",
+            "the flips come from the operating system's random source, and nobody else knows them",
+            "a request carries one sample; one of n samples counts n times",
+        ),
+        does_not_cover=(
+            "what was likely before the request: a good guess stays good",
+            "the same sample sent again and again, beyond that sum: every request draws anew, and their "
+            "average tells the code",
+            "when, how often and from where a device sends",
+        ),
+        source="Warner 1965; Kairouz, Oh and Viswanath 2014 (randomised response); Smith 2009 (min-entropy "
+        "leakage)",
     )
 
 

@@ -9,7 +9,7 @@ import math
 from typing import Final, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from obfnet.nets import Shape
@@ -29,6 +29,7 @@ class CodedObfuscation(nn.Module):
     Args:
         encoder: `(N, C, H, W)` in [0, 1] to `(N, bits)`, any real numbers.
         generator: `(N, bits)` of +1 and -1 to `(N, C, H, W)` in [0, 1].
+        flip: Probability with which each bit is inverted, anew for every sample, in [0, 0.5].
 
     Source: the sign with a straight-through gradient is Bengio, Léonard and Courville 2013, *Estimating or
         Propagating Gradients Through Stochastic Neurons*.
@@ -36,13 +37,22 @@ class CodedObfuscation(nn.Module):
     Does not guarantee: that a code tells little about the sample within its 2^bits values.
     """
 
-    def __init__(self, encoder: nn.Module, generator: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, generator: nn.Module, *, flip: float = 0.0) -> None:
         super().__init__()
-        self.encoder, self.generator = encoder, generator
+        self.encoder, self.generator, self.flip = encoder, generator, flip
+        if flip > 0:
+            # A random state of its own, which networks that train side by side cannot disturb.
+            self.register_buffer("random_state", torch.randint(2**62, ()))
 
-    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
-        """Obfuscated samples in [0, 1]."""
-        return self.generate(self.decide(raw))
+    def forward(
+        self, raw: Float[Tensor, "N C H W"], flips: Bool[Tensor, "N bits"] | None = None
+    ) -> Float[Tensor, "N C H W"]:
+        """Obfuscated samples in [0, 1]; where no flips are given, they are drawn."""
+        if flips is None:
+            return self.generate(self.decide(raw))
+        bits = torch.logical_xor(self.decide(raw) > 0, flips)
+        generated: Tensor = self.generator(torch.where(bits, 1.0, -1.0))
+        return generated
 
     def decide(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N bits"]:
         """What the encoder makes of samples, before its sign is taken."""
@@ -50,12 +60,18 @@ class CodedObfuscation(nn.Module):
         return decided
 
     def code(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N bits"]:
-        """The signs, +1 or -1; in training gradients go straight through them."""
+        """The signs, +1 or -1, some inverted at random; in training gradients go straight through them."""
         code = torch.where(decided > 0, 1.0, -1.0)
         if self.training:
             soft = decided.tanh()
             code = soft + (code - soft).detach()
-        return code
+        if self.flip == 0:
+            return code
+        state: Tensor = self.random_state  # type: ignore[assignment]
+        random = torch.Generator().manual_seed(int(state))
+        state.copy_(torch.randint(2**62, (), generator=random))
+        inverted = torch.rand(code.shape, generator=random) < self.flip
+        return code * torch.where(inverted, -1.0, 1.0).to(code.device)
 
     def generate(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
         """The sample of the code whose bits are the signs."""

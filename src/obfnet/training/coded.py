@@ -6,7 +6,7 @@ of the code's room tells how sure the encoder is, and little of the sample.
 """
 
 import math
-from typing import Final, final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,6 @@ _LABEL_SHARE: Final = 0.5
 _ASKED_EVERY: Final = 3
 
 
-@final
 class Coded(Protection):
     """A code of signs between an encoder and a generator.
 
@@ -46,15 +45,22 @@ class Coded(Protection):
     times_longer = 3.0
     recipe = 2
 
-    def __init__(self, bits: int | None = None) -> None:
+    flip = 0.0
+    """Probability with which a bit of the code is inverted before it is sent."""
+
+    def __init__(self, bits: int | None = None, epsilon: float | None = None) -> None:
+        self._refuse("epsilon", epsilon, "randomised")
+        self.bits = self._checked_bits(bits)
+        self.budget_bits = float(self.bits)
+
+    def _checked_bits(self, bits: int | None) -> int:
         if bits is None or not 1 <= bits <= MOST_BITS:
             raise UsageError(
-                f"a budget of 1 to {MOST_BITS} bits for protection coded",
+                f"a code of 1 to {MOST_BITS} bits for protection {self.name}",
                 "none" if bits is None else str(bits),
                 "give it with --bits",
             )
-        self.bits = bits
-        self.budget_bits = float(bits)
+        return bits
 
     def build(self, purpose: Purpose) -> nn.Module:
         """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
@@ -62,7 +68,7 @@ class Coded(Protection):
         encoder = coded_encoder(
             purpose.architecture, purpose.shape, purpose.hidden, self.bits, generator=generator
         )
-        network = CodedObfuscation(encoder, generator)
+        network = CodedObfuscation(encoder, generator, flip=self.flip)
         network.register_buffer("words", class_words(purpose.classes, self.bits))
         # A buffer, so that a resumed run goes on where it stopped.
         network.register_buffer("steps", torch.zeros((), dtype=torch.int64))

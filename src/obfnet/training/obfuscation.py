@@ -57,6 +57,7 @@ class PoolSettings:
         hidden: Width of the bottleneck, ≥ 1; None takes the architecture's own.
         protection: Registry name.
         bits: Budget of a request, for a protection that has one.
+        epsilon: Of the local differential privacy of a request, for a protection that draws lots.
         count: Number of networks K, ≥ 1.
         schedule: Length and learning rate; each network sees every training sample `epochs` times. None
             takes the case's own.
@@ -68,6 +69,7 @@ class PoolSettings:
     hidden: int | None = None
     protection: str = "published"
     bits: int | None = None
+    epsilon: float | None = None
     count: int = 4
     schedule: Schedule | None = None
     augmentation: tuple[str, ...] | None = None
@@ -86,6 +88,7 @@ class PoolSettings:
             hidden=network.default_hidden if self.hidden is None else self.hidden,
             protection=self.protection,
             bits=self.bits,
+            epsilon=self.epsilon,
             count=self.count,
             schedule=self.schedule or obfuscation_schedule(dataset.spec, protection=self.protection),
             augmentation=dataset.spec.recipe.obfuscation_augmentation
@@ -110,6 +113,7 @@ class PoolPlan:
         hidden: Width of the bottleneck.
         protection: Registry name.
         bits: Budget of a request, or None.
+        epsilon: Of the local differential privacy of a request, or None.
         count: Number of networks K.
         schedule: Length and learning rate.
         augmentation: Changes that training samples go through.
@@ -120,6 +124,7 @@ class PoolPlan:
     hidden: int
     protection: str
     bits: int | None
+    epsilon: float | None
     count: int
     schedule: Schedule
     augmentation: tuple[str, ...]
@@ -178,7 +183,7 @@ def train_obfuscation(
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
-    protection = PROTECTIONS.get(plan.protection)(plan.bits)
+    protection = PROTECTIONS.get(plan.protection)(plan.bits, plan.epsilon)
     if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
         progress.say(f"warning: {warning}")
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
@@ -344,7 +349,7 @@ def _bundle(
 ) -> bytes:
     spec = inference.card.input
     return build_bundle(
-        graph=obfuscation_onnx(network, spec),
+        graph=obfuscation_onnx(network, spec, flips=0 if protection.epsilon is None else plan.bits or 0),
         key=key,
         name=f"{inference.card.case}-{number:03d}",
         case=inference.card.case,
@@ -355,6 +360,7 @@ def _bundle(
         parameters=count_parameters(network),
         macs=count_macs(network, spec.shape),
         budget_bits=protection.budget_bits,
+        epsilon=protection.epsilon,
         inference_network_id=inference.card.id,
     )
 
@@ -362,10 +368,8 @@ def _bundle(
 def _fingerprint(
     dataset: Dataset, inference: InferenceNetwork, plan: PoolPlan, key: Ed25519PrivateKey
 ) -> str:
-    settings = dataclasses.asdict(plan)
-    if plan.bits is None:
-        # As pools were named before any had a budget: theirs are still good.
-        del settings["bits"]
+    # A limit that there is not has no part in the name, as before there were any.
+    settings = {name: value for name, value in dataclasses.asdict(plan).items() if value is not None}
     decisive: dict[str, Any] = {
         "data": dataset.fingerprint,
         "inference": inference.card.id,

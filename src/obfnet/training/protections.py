@@ -76,6 +76,7 @@ class Protection(ABC):
 
     Args:
         bits: Budget of one request, for the protections that have one.
+        epsilon: Of the local differential privacy of one request, for the protections that draw lots.
 
     Raises:
         UsageError: a budget that this protection cannot have, or none where it needs one.
@@ -87,18 +88,25 @@ class Protection(ABC):
     budget_bits: float | None
     """Ceiling on what one request can leak, in bits; None where there is no ceiling."""
 
+    epsilon: float | None = None
+    """Of the local differential privacy of one request; None where nothing is random."""
+
     times_longer: float = 1.0
     """How many times as long as `published` it trains, unless a schedule is given."""
 
     recipe: int = 1
     """Raised where it trains otherwise, so that a former pool is not taken for one of the same settings."""
 
-    def __init__(self, bits: int | None = None) -> None:
-        if bits is not None:
+    def __init__(self, bits: int | None = None, epsilon: float | None = None) -> None:
+        self._refuse("bits", bits, "coded, adversarial or randomised")
+        self._refuse("epsilon", epsilon, "randomised")
+
+    def _refuse(self, option: str, value: float | None, instead: str) -> None:
+        if value is not None:
             raise UsageError(
-                f"no --bits with protection {self.name}",
-                f"{bits}",
-                "leave it out, or choose coded or adversarial",
+                f"no --{option} with protection {self.name}",
+                f"{value:g}",
+                f"leave it out, or choose {instead}",
             )
 
     @abstractmethod
@@ -146,6 +154,7 @@ PROTECTIONS: Final = Registry[type[Protection]](
         "published": "obfnet.training.protections:Published",
         "coded": "obfnet.training.coded:Coded",
         "adversarial": "obfnet.training.adversarial:Adversarial",
+        "randomised": "obfnet.training.randomised:Randomised",
     },
     extra="train",
 )

@@ -124,7 +124,7 @@ def test_gradients_go_straight_through_the_sign_and_the_rounding() -> None:
 
 @pytest.mark.parametrize("bits", [None, 0, -1, 257, 1_000])
 def test_impossible_budgets_are_refused(bits: int | None) -> None:
-    with pytest.raises(UsageError, match="a budget of 1 to 256 bits"):
+    with pytest.raises(UsageError, match="a code of 1 to 256 bits for protection coded"):
         Coded(bits)
 
 
