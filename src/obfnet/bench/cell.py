@@ -130,7 +130,8 @@ def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, a
         TrainingError, OutputError: as `train_obfuscation`.
     """
     row, key = cell.row, load_or_create_coordinator_key()
-    limited = () if row.protection == "published" else (row.protection, str(row.bits or ""))
+    limits = (row.protection, str(row.bits or ""), *([] if row.epsilon is None else [f"{row.epsilon:g}"]))
+    limited = () if row.protection == "published" else limits
     name = _folder_name(cell, row.inference, row.obfuscation, str(row.hidden), *limited)
     trained = train_obfuscation(
         dataset,
@@ -142,6 +143,7 @@ def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, a
             hidden=row.hidden,
             protection=row.protection,
             bits=row.bits,
+            epsilon=row.epsilon,
             count=1,
             schedule=plan_for(cell, dataset).obfuscation,
             seed=cell.seed,
@@ -165,7 +167,7 @@ def cell_fingerprint(cell: Cell, dataset: Dataset, inference: InferenceNetwork) 
     del row["seeds"]
     if row["protection"] == "published":
         # As cells were named before there was another one.
-        del row["protection"], row["bits"]
+        del row["protection"], row["bits"], row["epsilon"]
     if row["obfuscation_share"] == 1:
         del row["obfuscation_share"]
     return fingerprint(

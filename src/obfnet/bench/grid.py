@@ -32,6 +32,7 @@ class Row:
         tenth: Whether a device-only classifier at a tenth of O's cost is measured too.
         protection: How O is limited.
         bits: Budget of a request, for a protection that has one.
+        epsilon: Of a request, for a protection that draws lots.
 
     Raises:
         UsageError: a share is out of its range, or there is no seed.
@@ -49,6 +50,7 @@ class Row:
     tenth: bool = False
     protection: str = "published"
     bits: int | None = None
+    epsilon: float | None = None
 
     def __post_init__(self) -> None:
         shares = (self.share, self.obfuscation_share, self.attack_share)
@@ -64,9 +66,13 @@ class Row:
             'mnist/official/cnn/mlp(8)'
             >>> Row(case="fsd", inference="cnn", obfuscation="cnn", protection="coded", bits=8).name
             'fsd/official/cnn/cnn, coded 8'
+            >>> limits = {"protection": "randomised", "bits": 8, "epsilon": 16.0}
+            >>> Row(case="fsd", inference="cnn", obfuscation="cnn", **limits).name
+            'fsd/official/cnn/cnn, randomised 8 epsilon 16'
         """
         width = "" if self.hidden is None else f"({self.hidden})"
-        limited = "" if self.protection == "published" else f", {self.protection} {self.bits or ''}".rstrip()
+        limits = [self.protection, self.bits, None if self.epsilon is None else f"epsilon {self.epsilon:g}"]
+        limited = "" if self.protection == "published" else ", " + " ".join(str(one) for one in limits if one)
         return f"{self.case}/{self.split}/{self.inference}/{self.obfuscation}{width}{limited}"
 
 

@@ -49,7 +49,14 @@ CODED: Final = (
 ADVERSARIAL: Final = tuple(replace(row, protection="adversarial") for row in (_MNIST, _FSD, _CIFAR10))
 """Published obfuscation trained against opponents: measured only."""
 
-_ROWS: Final = {"published": PUBLISHED, "coded": CODED, "adversarial": ADVERSARIAL}
+RANDOMISED: Final = tuple(
+    replace(row, obfuscation=obfuscation, protection="randomised", bits=16, epsilon=epsilon)
+    for row, obfuscation, each in ((_MNIST, "mlp", (32.0, 16.0)), (_FSD, "cnn", (32.0,)))
+    for epsilon in each
+)
+"""With each bit of a code inverted by lot: local differential privacy of a request."""
+
+_ROWS: Final = {"published": PUBLISHED, "coded": CODED, "adversarial": ADVERSARIAL, "randomised": RANDOMISED}
 
 
 @dataclass(frozen=True, kw_only=True)

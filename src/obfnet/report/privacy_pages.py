@@ -113,7 +113,14 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
     """Rows of one protection, network and audit; several where there are several seeds."""
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        key = (row["protection"], row["budget_bits"], row["obfuscation"], row["inference"], row["audit"])
+        key = (
+            row["protection"],
+            row["budget_bits"],
+            row.get("epsilon"),
+            row["obfuscation"],
+            row["inference"],
+            row["audit"],
+        )
         found.setdefault(key, []).append(row)
     return found
 
@@ -125,7 +132,8 @@ def _mean(rows: Sequence[Row], get: Callable[[Row], float | None]) -> float | No
 
 def _protection(row: Row) -> str:
     bits = row["budget_bits"]
-    return f"{row['protection']}{'' if bits is None else f', {bits:g} bits'}"
+    epsilon = f", epsilon {row['epsilon']:g}" if row.get("epsilon") else ""
+    return f"{row['protection']}{'' if bits is None else f', {bits:.4g} bits'}{epsilon}"
 
 
 def _baseline(name: str) -> Callable[[Row], float | None]:
@@ -165,7 +173,7 @@ def _table(rows: Sequence[Row]) -> list[str]:
             _share(_mean(some, _headline("share_over_half"))),
             f"{head['attack']}, {head['threat_level']}",
             _share(_mean(some, _rank_one)),
-            "no ceiling" if first["budget_bits"] is None else f"{first['budget_bits']:g} bits",
+            "no ceiling" if first["budget_bits"] is None else f"{first['budget_bits']:.4g} bits",
         ]
         if attribute is not None:
             cells.append(_share(_mean(some, _recognised)))
@@ -255,7 +263,7 @@ def _frontier(make: Any, *, case: str, rows: Sequence[Row]) -> Any:
         )[0]
         if first["budget_bits"] is not None:
             panel.annotate(
-                f"{first['budget_bits']:g} bits",
+                f"{first['budget_bits']:.4g} bits",
                 (place, accuracy),
                 textcoords="offset points",
                 xytext=(5, 3),
