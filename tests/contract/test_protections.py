@@ -1,6 +1,7 @@
 """Every protection builds each architecture and trains O alone; one row a protection."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,18 +11,20 @@ from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
 from obfnet.training.protections import PROTECTIONS, Batch, Protection, Purpose
 
 SHAPE = (1, 20, 45)
-# Name, bits and epsilon asked for, ceiling of what a request can leak in bits.
-ROWS: dict[str, tuple[int | None, float | None, float | None]] = {
-    "published": (None, None, None),
-    "coded": (6, None, 6.0),
-    "adversarial": (None, None, None),
+# Name, limits asked for, ceiling of what a request can leak in bits.
+ROWS: dict[str, tuple[dict[str, Any], float | None]] = {
+    "published": ({}, None),
+    "coded": ({"bits": 6}, 6.0),
+    "adversarial": ({}, None),
     # Each bit is inverted one time in four.
-    "randomised": (6, 6 * math.log(3), 6 * math.log2(1.5)),
+    "randomised": ({"bits": 6, "epsilon": 6 * math.log(3)}, 6 * math.log2(1.5)),
+    # Six numbers of 129 values.
+    "gaussian": ({"bits": 9, "noise": 0.5}, 6 * math.log2(1 + 2 / (0.5 * math.sqrt(2 * math.pi)))),
 }
 
 
 def made(name: str) -> Protection:
-    protection: Protection = PROTECTIONS.get(name)(*ROWS[name][:2])
+    protection: Protection = PROTECTIONS.get(name)(**ROWS[name][0])
     return protection
 
 
@@ -40,15 +43,17 @@ def test_every_protection_has_a_row() -> None:
 
 
 def test_an_unknown_protection_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial, randomised"):
+    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial, randomised, gaussian"):
         PROTECTIONS.get("magic")
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_protection_says_its_name_and_its_ceiling(name: str) -> None:
     protection = made(name)
-    assert (protection.name, protection.epsilon) == (name, ROWS[name][1])
-    assert protection.budget_bits == pytest.approx(ROWS[name][2])
+    limits, ceiling = ROWS[name]
+    assert (protection.name, protection.epsilon) == (name, limits.get("epsilon"))
+    assert protection.noise == limits.get("noise")
+    assert protection.budget_bits == pytest.approx(ceiling, abs=1e-6)
 
 
 @pytest.mark.parametrize("architecture", OBFUSCATION_ARCHITECTURES.names())

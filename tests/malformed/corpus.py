@@ -883,6 +883,92 @@ def less_noise_than_the_budget_needs() -> bytes:
     return _flipped(epsilon=7 * math.log(3))
 
 
+def _noisy(*join: onnx.NodeProto, **changes: Any) -> bytes:
+    facts = {"noise": 0.5, "budget_bits": 9.0}
+    facts |= {name: changes.pop(name) for name in tuple(changes) if name in ("epsilon", "budget_bits")}
+    return bundle(graphs.noisy_code(*join, **changes), protection="gaussian", **facts)
+
+
+def noise_too_little_for_its_budget() -> bytes:
+    return _noisy(budget_bits=7.0)
+
+
+def noise_and_flips_at_once() -> bytes:
+    return _noisy(epsilon=1.0)
+
+
+def noise_without_an_input_for_it() -> bytes:
+    return bundle(graphs.signed_code(), protection="gaussian", noise=0.5, budget_bits=9.0)
+
+
+def noise_that_is_not_used() -> bytes:
+    return _noisy(node("Clip", "logits zero one", "sent"))
+
+
+def numbers_without_a_bound() -> bytes:
+    return _noisy(node("Add", "logits noise", "sent"))
+
+
+def numbers_with_a_wider_bound() -> bytes:
+    return _noisy(high=np.array(640, np.int32))
+
+
+def numbers_with_one_end() -> bytes:
+    return _noisy(
+        node("Cast", "logits", "whole", to=TensorProto.INT32),
+        node("Clip", "whole low", "bounded"),
+        node("Cast", "bounded", "numbers", to=TensorProto.FLOAT),
+        node("Add", "numbers noise", "sent"),
+    )
+
+
+def numbers_that_may_be_nan() -> bytes:
+    # Among floats NaN passes a clip, and noise does not hide it.
+    return _noisy(
+        node("Clip", "logits lowest highest", "bounded"),
+        node("Cast", "bounded", "numbers", to=TensorProto.FLOAT),
+        node("Add", "numbers noise", "sent"),
+        lowest=f32(-64),
+        highest=f32(64),
+    )
+
+
+def numbers_that_are_also_sent_without_noise() -> bytes:
+    return _noisy(
+        *graphs.fair_noise("hidden"),
+        node("Mul", "numbers little", "past"),
+        node("Add", "hidden past", "sent"),
+        little=f32(0.01),
+    )
+
+
+def noise_that_is_taken_off_again() -> bytes:
+    return _noisy(*graphs.fair_noise("hidden"), node("Sub", "hidden noise", "sent"))
+
+
+def noise_that_the_sample_scales() -> bytes:
+    return _noisy(
+        node("Cast", "logits", "whole", to=TensorProto.INT32),
+        node("Clip", "whole low high", "bounded"),
+        node("Cast", "bounded", "numbers", to=TensorProto.FLOAT),
+        node("Mul", "noise logits", "scaled"),
+        node("Add", "numbers scaled", "sent"),
+    )
+
+
+def one_noise_for_all_numbers() -> bytes:
+    return _noisy(noise=("N", 1))
+
+
+def something_past_the_noisy_numbers() -> bytes:
+    return _noisy(
+        *graphs.fair_noise("hidden"),
+        node("Mul", "logits little", "past"),
+        node("Add", "hidden past", "sent"),
+        little=f32(0.001),
+    )
+
+
 STEP_OF: dict[Callable[[], bytes], str] = {
     too_large_file: "file",
     empty_file: "zip",
@@ -1011,6 +1097,19 @@ STEP_OF: dict[Callable[[], bytes], str] = {
     rounding_behind_the_code: "budget-exact",
     sums_that_outgrow_their_bits: "budget-exact",
     softmax_behind_the_code: "budget-exact",
+    noise_too_little_for_its_budget: "budget-cut",
+    noise_and_flips_at_once: "manifest-values",
+    noise_without_an_input_for_it: "graph-shape",
+    noise_that_is_not_used: "budget-cut",
+    numbers_without_a_bound: "budget-cut",
+    numbers_with_a_wider_bound: "budget-cut",
+    numbers_with_one_end: "budget-cut",
+    numbers_that_may_be_nan: "budget-cut",
+    numbers_that_are_also_sent_without_noise: "budget-cut",
+    noise_that_is_taken_off_again: "budget-cut",
+    noise_that_the_sample_scales: "budget-cut",
+    one_noise_for_all_numbers: "budget-cut",
+    something_past_the_noisy_numbers: "budget-cut",
     epsilon_without_flips: "graph-shape",
     flips_without_an_epsilon: "graph-shape",
     flips_of_another_type: "graph-shape",

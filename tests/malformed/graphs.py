@@ -177,6 +177,51 @@ def flipped_code(
     return bytes_of(graph_of(nodes, fair | constants, further=[given]))
 
 
+def noisy_code(
+    *join: onnx.NodeProto, bits: int = 6, noise: tuple[int | str, ...] | None = None, **constants: np.ndarray
+) -> bytes:
+    """A fair O of noisy numbers: each meets noise of its own, and `sent` is made into a sample.
+
+    Args:
+        join: Nodes from `logits` and `noise` to `sent`; none clips whole numbers and adds the noise.
+        bits: How many numbers.
+        noise: Shape of the second input.
+        constants: Others than the fair ones: `low`, `high`, or further ones.
+    """
+    random = np.random.default_rng(0)
+    values = SPEC.values
+    fair = {
+        "w": random.normal(0, 30, (values, bits)).astype(np.float32),
+        "g": (random.normal(0, 1, (bits, values)) / 256).astype(np.float32),
+        "half": np.full(values, 0.5, np.float32),
+        "zero": f32(0),
+        "one": f32(1),
+        "low": np.array(-64, np.int32),
+        "high": np.array(64, np.int32),
+        "shape": i64(-1, *SPEC.shape),
+    }
+    nodes = [
+        node("Flatten", "input", "flat", axis=1),
+        node("Gemm", "flat w", "logits"),
+        *(join or fair_noise()),
+        node("Gemm", "sent g half", "values"),
+        node("Clip", "values zero one", "generated"),
+        node("Reshape", "generated shape", "output"),
+    ]
+    given = helper.make_tensor_value_info("noise", TensorProto.FLOAT, list(noise or ("N", bits)))
+    return bytes_of(graph_of(nodes, fair | constants, further=[given]))
+
+
+def fair_noise(sent: str = "sent") -> tuple[onnx.NodeProto, ...]:
+    """Whole numbers in -64 ... 64, and noise on each."""
+    return (
+        node("Cast", "logits", "whole", to=TensorProto.INT32),
+        node("Clip", "whole low high", "bounded"),
+        node("Cast", "bounded", "numbers", to=TensorProto.FLOAT),
+        node("Add", "numbers noise", sent),
+    )
+
+
 def cnn(spec: InputSpec = SPEC, *, seed: int = 0) -> bytes:
     """A fair convolutional O with batch normalisation and a sigmoid at its end."""
     random = np.random.default_rng(seed)

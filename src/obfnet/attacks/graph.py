@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from obfnet.attacks.graph_node import REMEDY, Node
 from obfnet.attacks.graph_operators import OPERATORS, REARRANGING, TAKES_CHOICES, Value
 from obfnet.attacks.straight_through import Choice
+from obfnet.bundle.chance import Flips, Noise
 from obfnet.core.errors import AttackError
 
 _TYPES: Final = onnx.TensorProto
+_DRAWN: Final = (Flips.name, Noise.name)
 _WIRE: Final = {_TYPES.FLOAT: "float32", _TYPES.UINT8: "uint8"}
 
 
@@ -26,8 +28,8 @@ class OnnxGraph(nn.Module):
     """An ONNX graph as a torch module; its weights are constants.
 
     Args:
-        data: The ONNX file's bytes: one input, one output, weights inside, no control flow. A second input
-            of truth values, the flips of a randomised code, is taken as all false, its likeliest value.
+        data: The ONNX file's bytes: one input, one output, weights inside, no control flow. A second input,
+            what a device draws at random, is taken as zeros, its likeliest outcome.
 
     Raises:
         AttackError: the bytes are no such graph, or an operator or one of its settings is not known here;
@@ -51,8 +53,8 @@ class OnnxGraph(nn.Module):
             raise AttackError("a graph in ONNX format", type(exc).__name__, "export it again") from exc
         graph = model.graph
         given = [value for value in graph.input if value.name not in {x.name for x in graph.initializer}]
-        self._flips = [value for value in given[1:] if value.type.tensor_type.elem_type == _TYPES.BOOL][:1]
-        if len(given) - len(self._flips) != 1 or len(graph.output) != 1:
+        self._drawn = [value for value in given[1:] if value.name in _DRAWN]
+        if len(given) - len(self._drawn) != 1 or len(graph.output) != 1:
             raise AttackError(
                 "a graph of one input and one output",
                 f"{len(given)} and {len(graph.output)}",
@@ -84,9 +86,9 @@ class OnnxGraph(nn.Module):
         """
         values: dict[str, Value] = {"": None, self._input: samples}
         values.update({name: getattr(self, buffer) for name, buffer in self._weights.items()})
-        for flips in self._flips:
-            width = flips.type.tensor_type.shape.dim[1].dim_value
-            values[flips.name] = samples.new_zeros(len(samples), width)
+        for drawn in self._drawn:
+            width = drawn.type.tensor_type.shape.dim[1].dim_value
+            values[drawn.name] = samples.new_zeros(len(samples), width)
         for node in self._nodes:
             inputs = [values[name] for name in node.inputs]
             try:

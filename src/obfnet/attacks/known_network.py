@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from obfnet.attacks.graph import OnnxGraph
 from obfnet.attacks.knowledge import Samples
 from obfnet.attacks.straight_through import straight_through
-from obfnet.bundle.flips import FLIPS_NAME, draw_flips, no_flips
+from obfnet.bundle.chance import Chance, no_chance
 from obfnet.core.errors import AttackError
 from obfnet.core.spec import as_unit
 
@@ -30,14 +30,14 @@ class KnownNetwork:
 
     Args:
         data: The file's bytes, `(N, ...)` in and `(N, ...)` out.
-        epsilon: Of a randomised code, whose flips are then drawn anew for every sample, as a device does.
+        chance: What is drawn anew for every sample, as a device does; None draws nothing.
 
     Raises:
         AttackError: ONNX Runtime does not load them.
     """
 
-    def __init__(self, data: bytes, *, epsilon: float | None = None) -> None:
-        self._data, self._epsilon = data, epsilon
+    def __init__(self, data: bytes, *, chance: Chance | None = None) -> None:
+        self._data, self._chance = data, chance
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -45,13 +45,13 @@ class KnownNetwork:
             self._session: Any = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
             )
-            given, *flips = self._session.get_inputs()
+            given, *drawn = self._session.get_inputs()
         except Exception as exc:
             raise AttackError(
                 "a graph that ONNX Runtime loads", type(exc).__name__, "export it again"
             ) from exc
         self._name, self._integer = given.name, given.type == "tensor(uint8)"
-        self._bits = flips[0].shape[1] if flips else 0
+        self._width = drawn[0].shape[1] if drawn else 0
 
     def obfuscate(self, raw: Samples) -> Samples:
         """What the backend would receive.
@@ -79,9 +79,9 @@ class KnownNetwork:
         return np.concatenate(parts)
 
     def _feed(self, given: Samples) -> dict[str, Any]:
-        if self._epsilon is None:
-            return {self._name: given, **no_flips(self._session, len(given))}
-        return {self._name: given, FLIPS_NAME: draw_flips(len(given), self._bits, self._epsilon)}
+        if self._chance is None:
+            return {self._name: given, **no_chance(self._session, len(given))}
+        return {self._name: given, self._chance.name: self._chance.draw(len(given), self._width)}
 
     def differentiable(self) -> nn.Module:
         """The same function as a torch module with gradients, `(N, ...)` float32 in [0, 1] to the same.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from obfnet.auditing.subject import AuditSubject, Labels
 from obfnet.core.spec import Samples, as_unit
 from obfnet.data.rows import Rows, mapped
+from obfnet.guarantees.statement import NO_GUARANTEE
 
 Control = Literal["identity", "label", "constant"]
 
@@ -49,8 +50,7 @@ def as_control(subject: AuditSubject, kind: Control) -> AuditSubject:
         pool=(network,) * len(subject.pool) if network is not None else (),
         network=network if subject.network is not None else None,
         repeats=(lambda number: asked[:]) if subject.repeats is not None else None,
-        budget_bits=None,
-        epsilon=None,
+        guarantee=NO_GUARANTEE,
         identity=kind,
     )
 

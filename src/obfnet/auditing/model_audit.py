@@ -20,6 +20,7 @@ from obfnet.auditing.settings import AuditSettings
 from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples
 from obfnet.data.case import Dataset
+from obfnet.guarantees.statement import Guarantee
 from obfnet.training.inference import InferenceNetwork
 
 
@@ -31,8 +32,7 @@ def audit_model(
     *,
     about: Mapping[str, Any],
     name: str,
-    budget_bits: float | None,
-    epsilon: float | None,
+    guarantee: Guarantee,
     file: Path,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -45,8 +45,7 @@ def audit_model(
         settings: Effort and seed.
         about: `command`, `source`, `case`, `split`.
         name: Of the pool or bundle.
-        budget_bits: Its ceiling on what a request can leak, in bits; None where there is none.
-        epsilon: Of the local differential privacy of a request; None where nothing is random.
+        guarantee: What a request promises.
         file: `audit.json`; of a former audit of the same name the data side is kept.
         progress: Told of every step.
 
@@ -80,8 +79,7 @@ def audit_model(
         about,
         name=name,
         kind=dataset.spec.kind,
-        budget_bits=budget_bits,
-        epsilon=epsilon,
+        guarantee=guarantee,
         measured=measured,
     )
 

@@ -10,7 +10,7 @@ from obfnet.auditing.contest import Contest
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import AuditSubject
 from obfnet.core.result import provenance
-from obfnet.guarantees.statement import guarantee_of
+from obfnet.guarantees.statement import Guarantee
 from obfnet.report.audit_verdict import verdict
 
 _VERSION: Final = 1
@@ -66,8 +66,7 @@ def audit_document(
         measured,
         metric=main,
         threat_level=threat_level,
-        budget_bits=subject.budget_bits,
-        epsilon=subject.epsilon,
+        guarantee=subject.guarantee,
         complete=complete,
     )
 
@@ -78,8 +77,7 @@ def model_document(
     *,
     name: str,
     kind: str,
-    budget_bits: float | None,
-    epsilon: float | None,
+    guarantee: Guarantee,
     measured: Mapping[str, Any],
 ) -> dict[str, Any]:
     """An `audit.json` of the model side alone: no attack on samples was run, and no headline is given.
@@ -89,8 +87,7 @@ def model_document(
         about: `command`, `source`, `case`, `split`, `reproduce`.
         name: Of the pool or bundle.
         kind: Of its samples.
-        budget_bits: The bundle's ceiling, in bits; None where there is none.
-        epsilon: Of the local differential privacy of a request; None where nothing is random.
+        guarantee: What a request promises.
         measured: The `model_confidentiality` part.
     """
     what = {
@@ -115,8 +112,7 @@ def model_document(
         found,
         metric="ssim",
         threat_level="T2",
-        budget_bits=budget_bits,
-        epsilon=epsilon,
+        guarantee=guarantee,
         complete=True,
     )
 
@@ -134,8 +130,7 @@ def _document(
     *,
     metric: str,
     threat_level: str,
-    budget_bits: float | None,
-    epsilon: float | None,
+    guarantee: Guarantee,
     complete: bool,
 ) -> dict[str, Any]:
     return {
@@ -149,7 +144,7 @@ def _document(
         "complete": complete,
         "headline": {**headline, "verdict": verdict(headline, what)},
         **measured,
-        "guarantee": guarantee_of(budget_bits, epsilon).to_dict(),
+        "guarantee": guarantee.to_dict(),
         "reproduce": list(about.get("reproduce", ())),
         **provenance(),
     }

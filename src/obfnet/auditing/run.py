@@ -171,13 +171,12 @@ def _model_side(
         raise UsageError("--inference for --side model", "none", "give the folder of the inference network")
     document = audit_model(
         dataset,
-        tuple(KnownNetwork(bundle.graph, epsilon=bundle.manifest.epsilon) for bundle in bundles),
+        tuple(KnownNetwork(bundle.graph, chance=bundle.manifest.chance) for bundle in bundles),
         network,
         settings,
         about=_about(request, dataset, command),
         name=bundles[0].manifest.name,
-        budget_bits=bundles[0].manifest.budget_bits,
-        epsilon=bundles[0].manifest.epsilon,
+        guarantee=bundles[0].manifest.guarantee,
         file=out / "audit.json",
         progress=progress,
     )
@@ -245,7 +244,7 @@ def _obfuscated(
     bundles: list[Bundle], dataset: Dataset, network: InferenceNetwork | None, settings: AuditSettings
 ) -> AuditSubject:
     budget = settings.spending()
-    known = tuple(KnownNetwork(bundle.graph, epsilon=bundle.manifest.epsilon) for bundle in bundles)
+    known = tuple(KnownNetwork(bundle.graph, chance=bundle.manifest.chance) for bundle in bundles)
     answered = None
     if network is not None:
         # Whatever the wire's type, attackers and the network see float32 in [0, 1].
@@ -258,8 +257,7 @@ def _obfuscated(
         answered=answered,
         limit_pairs=budget.attacker,
         limit_scored=budget.scored,
-        budget_bits=bundles[0].manifest.budget_bits,
-        epsilon=bundles[0].manifest.epsilon,
+        guarantee=bundles[0].manifest.guarantee,
         name=bundles[0].manifest.name,
         identity=bundles[0].sha256,
     )

@@ -23,6 +23,7 @@ from obfnet.core.spec import Samples, as_unit
 from obfnet.data.case import Dataset
 from obfnet.data.rows import AnyRows, Indices, batches, mapped, taken
 from obfnet.data.splits import hold_out
+from obfnet.guarantees.statement import NO_GUARANTEE, Guarantee
 
 Labels = npt.NDArray[np.int64]
 
@@ -98,8 +99,7 @@ class AuditSubject:
         pool: Every network that a device may use; empty where only pairs are known.
         network: The one that the device uses; None where only pairs are known.
         repeats: The n-th sending of the scored samples, for an obfuscation that is random; None otherwise.
-        budget_bits: Bits that a request can carry at most; None where unbounded.
-        epsilon: Of the local differential privacy of a request; None where nothing is random.
+        guarantee: What a request promises.
         threat_level: The level of its headline unless the user asks for another.
         warnings: What a reader of the figures must know.
         duplicates_removed: Samples that the attacker lost since they are copies of scored ones.
@@ -116,8 +116,7 @@ class AuditSubject:
     pool: tuple[Obfuscator, ...] = ()
     network: Obfuscator | None = None
     repeats: Callable[[int], Samples] | None = None
-    budget_bits: float | None = None
-    epsilon: float | None = None
+    guarantee: Guarantee = NO_GUARANTEE
     threat_level: str = "T2"
     warnings: tuple[str, ...] = ()
     duplicates_removed: int = 0
@@ -209,8 +208,7 @@ def subject_of_sessions(
     answered: Labels | None,
     limit_pairs: int,
     limit_scored: int,
-    budget_bits: float | None = None,
-    epsilon: float | None = None,
+    guarantee: Guarantee = NO_GUARANTEE,
     name: str = "",
     identity: str = "",
 ) -> AuditSubject:
@@ -224,8 +222,7 @@ def subject_of_sessions(
             the true labels, and says so.
         limit_pairs: Most samples that the attacker has, evenly spaced.
         limit_scored: Most samples to score on, evenly spaced.
-        budget_bits: Bits that a request can carry at most; None where unbounded.
-        epsilon: Of the local differential privacy of a request; None where nothing is random.
+        guarantee: What a request promises.
         name: What to call it; empty takes the case's name.
         identity: A hash of the device's network, for resuming.
 
@@ -292,8 +289,7 @@ def subject_of_sessions(
         pool=tuple(obfuscators),
         network=network,
         repeats=send if random else None,
-        budget_bits=budget_bits,
-        epsilon=epsilon,
+        guarantee=guarantee,
         warnings=tuple(warnings),
         duplicates_removed=removed,
         identity=identity,

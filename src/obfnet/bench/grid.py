@@ -32,7 +32,8 @@ class Row:
         tenth: Whether a device-only classifier at a tenth of O's cost is measured too.
         protection: How O is limited.
         bits: Budget of a request, for a protection that has one.
-        epsilon: Of a request, for a protection that draws lots.
+        epsilon: Of a request, for a protection that inverts bits.
+        noise: Standard deviation, for a protection that adds any.
 
     Raises:
         UsageError: a share is out of its range, or there is no seed.
@@ -51,6 +52,7 @@ class Row:
     protection: str = "published"
     bits: int | None = None
     epsilon: float | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         shares = (self.share, self.obfuscation_share, self.attack_share)
@@ -71,7 +73,9 @@ class Row:
             'fsd/official/cnn/cnn, randomised 8 epsilon 16'
         """
         width = "" if self.hidden is None else f"({self.hidden})"
-        limits = [self.protection, self.bits, None if self.epsilon is None else f"epsilon {self.epsilon:g}"]
+        limits = [self.protection, self.bits]
+        for name in ("epsilon", "noise"):
+            limits += [] if getattr(self, name) is None else [f"{name} {getattr(self, name):g}"]
         limited = "" if self.protection == "published" else ", " + " ".join(str(one) for one in limits if one)
         return f"{self.case}/{self.split}/{self.inference}/{self.obfuscation}{width}{limited}"
 

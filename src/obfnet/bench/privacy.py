@@ -56,7 +56,19 @@ RANDOMISED: Final = tuple(
 )
 """With each bit of a code inverted by lot: local differential privacy of a request."""
 
-_ROWS: Final = {"published": PUBLISHED, "coded": CODED, "adversarial": ADVERSARIAL, "randomised": RANDOMISED}
+GAUSSIAN: Final = (
+    replace(_MNIST, protection="gaussian", bits=16, noise=0.5),
+    replace(_FSD, obfuscation="cnn", protection="gaussian", bits=16, noise=0.5),
+)
+"""With noise on a few bounded numbers."""
+
+_ROWS: Final = {
+    "published": PUBLISHED,
+    "coded": CODED,
+    "adversarial": ADVERSARIAL,
+    "randomised": RANDOMISED,
+    "gaussian": GAUSSIAN,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +182,12 @@ def _audited(
     answered = answers(inference.network, dataset.test.samples, through=session.obfuscate)
     subject = subject_of_sessions(
         dataset,
-        (KnownNetwork(bundle.graph, epsilon=bundle.manifest.epsilon),),
+        (KnownNetwork(bundle.graph, chance=bundle.manifest.chance),),
         index=0,
         answered=answered,
         limit_pairs=budget.attacker,
         limit_scored=budget.scored,
-        budget_bits=bundle.manifest.budget_bits,
-        epsilon=bundle.manifest.epsilon,
+        guarantee=bundle.manifest.guarantee,
         name=row.name,
         identity=bundle.sha256,
     )
@@ -205,6 +216,7 @@ def _audited(
         "protection": bundle.manifest.protection,
         "budget_bits": bundle.manifest.budget_bits,
         "epsilon": bundle.manifest.epsilon,
+        "noise": bundle.manifest.noise,
         "seed": cell.seed,
         "obfuscation_share": row.obfuscation_share,
         "accuracy": {
@@ -214,7 +226,7 @@ def _audited(
         "baselines": baselines,
         "cost": {"parameters": bundle.manifest.parameters, "macs": bundle.manifest.macs},
         "parity": None
-        if bundle.manifest.budget_bits is None or bundle.manifest.epsilon is not None
+        if bundle.manifest.budget_bits is None or bundle.manifest.chance is not None
         else measure_parity(bundle, dataset.test.samples),
         "latency": time_obfuscation(bundle, dataset.test.samples[:1]),
         **{

@@ -7,19 +7,19 @@ ONNX Runtime for nothing but the sizes of these values.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from obfnet.bundle.chance import no_chance
 from obfnet.bundle.constants import attribute, constants_of
 from obfnet.bundle.engine import start_limited_session
-from obfnet.bundle.flips import no_flips
 from obfnet.bundle.onnx_schema import parse_model
 from obfnet.bundle.operators import SHAPE_OPERATORS
-from obfnet.bundle.steps import refused, shown
+from obfnet.bundle.steps import refused
 from obfnet.core.spec import InputSpec
-from obfnet.guarantees.randomised_response import code_bits, flip_probability
 
 _COMPARISONS: Final = frozenset({"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"})
 _PICKS: Final = frozenset({"ArgMax", "ArgMin"})
@@ -49,7 +49,6 @@ _STEERING: Final[dict[str, tuple[int, ...]]] = {
         (1,),
     ),
 }
-_TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +80,26 @@ def find_cut(data: bytes, spec: InputSpec) -> Cut:
         device runs such a graph on one sample at a time. Nor that the same code always gives the same bytes,
         which is `exact`'s.
     """
+    return walk(data, is_cut=_is_cut, bits=lambda tensors, cuts: _bits(data, spec, tensors, cuts))
+
+
+def walk(
+    data: bytes,
+    *,
+    is_cut: Callable[[Any, dict[str, Any]], bool],
+    bits: Callable[[tuple[str, ...], dict[str, Any]], float],
+) -> Cut:
+    """Follows the sample through a graph, to the operators behind which no more than their outcome is known.
+
+    Args:
+        data: ONNX bytes, with operators in the order in which they run.
+        is_cut: Whether an operator, which takes something of the sample, is one of these; of the node and the
+            graph's constants.
+        bits: Most bits in the tensors of the cut; of their names, and of a node for each.
+
+    Raises:
+        BundleError: at `budget-cut`: something of the sample reaches the output past every cut.
+    """
     graph = parse_model(data).graph
     raw, finite = {graph.input[0].name}, dict[str, frozenset[str]]()
     cuts: dict[str, Any] = {}
@@ -93,7 +112,7 @@ def find_cut(data: bytes, spec: InputSpec) -> Cut:
         from_finite = [name for name in node.input if name in finite]
         if not from_raw and not from_finite:
             continue
-        if from_raw and _is_cut(node, constants):
+        if from_raw and is_cut(node, constants):
             cuts[node.output[0]] = node
             finite[node.output[0]] = frozenset({node.output[0]})
         elif from_raw:
@@ -110,37 +129,7 @@ def find_cut(data: bytes, spec: InputSpec) -> Cut:
             "do not use it: its claim of a budget is false; tell its coordinator",
         )
     tensors = tuple(sorted(finite.get(result, frozenset())))
-    return Cut(bits=_bits(data, spec, tensors, cuts), tensors=tensors, after=frozenset(finite))
-
-
-def check_budget(data: bytes, spec: InputSpec, claimed: float, epsilon: float | None = None) -> Cut:
-    """Raises unless the graph proves the budget that its manifest claims.
-
-    Args:
-        data: ONNX bytes that passed `check_graph` and `check_outputs`.
-        spec: What goes in.
-        claimed: Bits.
-        epsilon: Of one request, for a graph whose code is inverted by flips; None for any other.
-
-    Returns:
-        The cut that proves it.
-
-    Raises:
-        BundleError: at `budget-cut`.
-    """
-    cut = find_cut(data, spec)
-    bits = cut.bits
-    if epsilon is not None:
-        width = _refuse_unflipped(data, spec, cut)
-        bits = code_bits(flip_probability(epsilon, width), width)
-    if bits > claimed + _TOLERANCE:
-        raise refused(
-            "budget-cut",
-            f"at most the {claimed:g} bits that the manifest claims",
-            f"{bits:g} bits in {', '.join(map(shown, cut.tensors))}",
-            "do not use it: its claim of a budget is false; tell its coordinator",
-        )
-    return cut
+    return Cut(bits=bits(tensors, cuts), tensors=tensors, after=frozenset(finite))
 
 
 def _is_cut(node: Any, constants: dict[str, Any]) -> bool:
@@ -172,7 +161,7 @@ def _bits(data: bytes, spec: InputSpec, tensors: tuple[str, ...], cuts: dict[str
     if not tensors:
         return 0.0
     wanted = [name for tensor in tensors for name in _looked_at(tensor, cuts[tensor])]
-    shapes = dict(zip(wanted, _shapes(data, spec, wanted), strict=True))
+    shapes = dict(zip(wanted, shapes_of(data, spec, wanted), strict=True))
     bits = 0.0
     for tensor in tensors:
         node = cuts[tensor]
@@ -189,7 +178,8 @@ def _looked_at(tensor: str, node: Any) -> tuple[str, ...]:
     return (tensor, node.input[0]) if node.op_type in _PICKS else (tensor,)
 
 
-def _shapes(data: bytes, spec: InputSpec, names: list[str]) -> list[tuple[int, ...]]:
+def shapes_of(data: bytes, spec: InputSpec, names: list[str]) -> list[tuple[int, ...]]:
+    """Shapes of these values when one sample is given, by one run of the graph."""
     # No shape depends on the sample, as was seen: one run on any sample shows them all.
     model = parse_model(data)
     given = {value.name for value in (*model.graph.output, *model.graph.input)}
@@ -199,33 +189,7 @@ def _shapes(data: bytes, spec: InputSpec, names: list[str]) -> list[tuple[int, .
     try:
         session = start_limited_session(model.SerializeToString())
         sample = np.zeros((1, *spec.shape), spec.dtype)
-        outputs = session.run(names, {session.get_inputs()[0].name: sample, **no_flips(session, 1)})
+        outputs = session.run(names, {session.get_inputs()[0].name: sample, **no_chance(session, 1)})
     except Exception as exc:  # the engine's errors share no base of their own
         raise refused("budget-cut", "a cut that ONNX Runtime runs", type(exc).__name__) from exc
     return [tuple(np.shape(output)) for output in outputs]
-
-
-def _refuse_unflipped(data: bytes, spec: InputSpec, cut: Cut) -> int:
-    """The number of bits of a cut of which each goes through a flip of its own; anything else is refused."""
-    graph = parse_model(data).graph
-    flips = graph.input[1]
-    width = int(flips.type.tensor_type.shape.dim[1].dim_value)
-    # Whoever takes a bit of the code, or a flip, must be the one operator that brings the two together.
-    takers = [node for node in graph.node if {flips.name, *cut.tensors} & set(node.input)]
-    together = {flips.name, *cut.tensors}
-    one = len(cut.tensors) == 1 and len(takers) == 1
-    if (
-        not one
-        or takers[0].op_type != "Xor"
-        or set(takers[0].input) != together
-        or together & {value.name for value in graph.output}
-        # Of any other shape, one bit could meet several flips, and their outcomes would tell it.
-        or _shapes(data, spec, list(cut.tensors)) != [(1, width)]
-    ):
-        raise refused(
-            "budget-cut",
-            "a code of which every bit is inverted by a flip of its own, and used nowhere before",
-            f"{cut.bits:g} bits and {width} flips that are used otherwise",
-            "do not use it: its claim of local differential privacy is false; tell its coordinator",
-        )
-    return width

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, Final
 
-from obfnet.bundle.flips import FLIPS_NAME
+from obfnet.bundle.chance import Chance
 from obfnet.bundle.onnx_schema import parse_model
 from obfnet.bundle.operators import MIXING_OPERATORS, OPERATORS, SHAPE_OPERATORS
 from obfnet.bundle.steps import refused, shown
@@ -35,18 +35,17 @@ _ELEMENTS: Final = {
     13: (8, "uint64_data"),
 }
 _TYPED_FIELDS: Final = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
-_BOOL: Final = 9
-_MAX_FLIPS: Final = 4_096
+_WIDEST: Final = 4_096
 _DTYPES: Final = {"float32": 1, "uint8": 2}
 
 
-def check_graph(data: bytes, spec: InputSpec, *, flips: bool = False) -> None:
+def check_graph(data: bytes, spec: InputSpec, *, chance: Chance | None = None) -> None:
     """Raises unless `data` is an ONNX graph that may be loaded for samples of `spec`.
 
     Args:
         data: The ONNX file's bytes.
         spec: What goes in and must come out.
-        flips: Whether a second input, `flips`, `(N, bits)` bool, must say which bits of a code are inverted.
+        chance: What a second input, `(N, width)`, must be given; None for a graph of one input.
 
     Raises:
         BundleError: at one of the steps `graph-format` to `pass-through-structure`.
@@ -82,12 +81,12 @@ def check_graph(data: bytes, spec: InputSpec, *, flips: bool = False) -> None:
         _check_tensor(tensor)
 
     # 21. graph-shape
-    inputs = "a sample and its flips as inputs" if flips else "one input"
-    for what, values, count in ((inputs, graph.input, 1 + flips), ("one output", graph.output, 1)):
+    inputs = ("one input", 1) if chance is None else (f"a sample and its {chance.name} as inputs", 2)
+    for (what, count), values in ((inputs, graph.input), (("one output", 1), graph.output)):
         if len(values) != count:
             raise refused("graph-shape", what, str(len(values)))
-    if flips:
-        _check_flips(graph.input[1])
+    if chance is not None:
+        _check_chance(graph.input[1], chance)
     for kind, values in (("input", graph.input), ("output", graph.output)):
         if (got := _described(values[0])) != (wanted := (_DTYPES[spec.dtype], (None, *spec.shape))):
             raise refused("graph-shape", f"{kind} {_text(wanted)}, as the manifest says", _text(got))
@@ -102,13 +101,17 @@ def check_graph(data: bytes, spec: InputSpec, *, flips: bool = False) -> None:
         )
 
 
-def _check_flips(given: Any) -> None:
+def _check_chance(given: Any, chance: Chance) -> None:
     element, shape = _described(given)
-    right = element == _BOOL and shape is not None and len(shape) == 2 and shape[0] is None
-    if given.name != FLIPS_NAME or not right or not shape or not 1 <= (shape[1] or 0) <= _MAX_FLIPS:
+    right = (given.name, element) == (chance.name, chance.element) and shape is not None
+    if not right or shape is None or len(shape) != 2 or shape[0] is not None or not _is_width(shape[1]):
         raise refused(
-            "graph-shape", f"a second input {FLIPS_NAME}, (N, bits) bool", f"another, {shown(given.name)}"
+            "graph-shape", f"a second input {chance.name}, (N, width)", f"another, {shown(given.name)}"
         )
+
+
+def _is_width(axis: int | None) -> bool:
+    return axis is not None and 1 <= axis <= _WIDEST
 
 
 def _check_order(graph: Any) -> None:

@@ -10,17 +10,22 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self, final
 
+from obfnet.bundle.chance import Chance, chance_of
 from obfnet.bundle.keys import is_public_key_text
 from obfnet.bundle.steps import refused, shown
 from obfnet.core.errors import UsageError
 from obfnet.core.files import canonical_json
 from obfnet.core.parsing import FieldError, parse_strict
 from obfnet.core.spec import InputSpec
+from obfnet.guarantees.statement import Guarantee, guarantee_of
 
 FORMAT_VERSION: Final = 1
 GRAPH_MEMBER: Final = "obfuscate.onnx"
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 LARGEST_EPSILON: Final = 1e4
+LEAST_NOISE: Final = 0.02
+MOST_NOISE: Final = 100.0
+_OPTIONAL: Final = ("epsilon", "noise")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_AXES: Final = 6
@@ -48,6 +53,8 @@ class Manifest:
         budget_bits: Bits of the sample that a request can carry at most; None where unbounded.
         epsilon: Of the local differential privacy of one request, where the bits of a code are inverted at
             random; None, and not in the file, for any other.
+        noise: Standard deviation of the noise on a code of numbers, as a share of their bound; None, and not
+            in the file, for any other.
         inference_network_id: SHA-256 of the inference network's ONNX file, 64 hex digits.
         members: Name of each further member to its SHA-256.
         public_key: Text of the key that signs.
@@ -73,11 +80,22 @@ class Manifest:
     members: dict[str, str]
     public_key: str
     epsilon: float | None = None
+    noise: float | None = None
 
     def __post_init__(self) -> None:
         problems = [*self._text_problems(), *self._number_problems(), *self._input_problems()]
         if problems:
             raise UsageError("a possible manifest", "; ".join(problems), "correct these values")
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """What one request promises, once a reader has accepted the bundle."""
+        return guarantee_of(self.budget_bits, epsilon=self.epsilon, noise=self.noise)
+
+    @property
+    def chance(self) -> Chance | None:
+        """What a device draws for each sample; None where it draws nothing."""
+        return chance_of(epsilon=self.epsilon, noise=self.noise)
 
     def to_bytes(self) -> bytes:
         """The canonical JSON of the manifest, UTF-8; these are the bytes that get signed."""
@@ -87,12 +105,12 @@ class Manifest:
             "low": float(self.input.low),
             "high": float(self.input.high),
         }
-        for name in ("budget_bits", "epsilon"):
+        for name in ("budget_bits", *_OPTIONAL):
             if document[name] is not None:
                 document[name] = float(document[name])
-        if self.epsilon is None:
-            # As manifests were before any had one: older bundles and readers know no such field.
-            del document["epsilon"]
+            elif name in _OPTIONAL:
+                # As manifests were before any had one: older bundles and readers know no such field.
+                del document[name]
         return canonical_json(document)
 
     @classmethod
@@ -119,7 +137,7 @@ class Manifest:
 
         # 11. manifest-fields, 12. manifest-values
         try:
-            return parse_strict(cls, {"epsilon": None, **document})
+            return parse_strict(cls, dict.fromkeys(_OPTIONAL) | document)
         except FieldError as exc:
             raise refused("manifest-fields", "the fields of format version 1", shown(str(exc))) from exc
         except (UsageError, OverflowError) as exc:
@@ -157,6 +175,10 @@ class Manifest:
             problems.append(f"`epsilon` must be above 0 and at most {LARGEST_EPSILON:g}")
         if self.epsilon is not None and self.budget_bits is None:
             problems.append("`epsilon` needs `budget_bits`")
+        if self.noise is not None and not LEAST_NOISE <= self.noise <= MOST_NOISE:
+            problems.append(f"`noise` must be {LEAST_NOISE:g} to {MOST_NOISE:g}")
+        if self.noise is not None and (self.budget_bits is None or self.epsilon is not None):
+            problems.append("`noise` needs `budget_bits`, and no `epsilon`")
         return problems
 
     def _input_problems(self) -> list[str]:

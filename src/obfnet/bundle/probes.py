@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from obfnet.bundle.chance import no_chance
 from obfnet.bundle.engine import start_limited_session
-from obfnet.bundle.flips import no_flips
 from obfnet.bundle.steps import refused
 from obfnet.core.errors import InputError
 from obfnet.core.spec import InputSpec, Samples
@@ -65,7 +65,7 @@ def check_outputs(graph: bytes, spec: InputSpec, *, seed: int = 0) -> None:
     def run(samples: Samples) -> Samples:
         # 23. runs
         try:
-            feed = {session.get_inputs()[0].name: samples, **no_flips(session, len(samples))}
+            feed = {session.get_inputs()[0].name: samples, **no_chance(session, len(samples))}
             (obfuscated,) = session.run(None, feed)
         except Exception as exc:
             raise refused("runs", expected, f"{type(exc).__name__} on running it", remedy) from exc

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import final
 
 from obfnet.bundle.archive import MANIFEST_MEMBER, SIGNATURE_MEMBER, read_file, unpack
-from obfnet.bundle.cut import check_budget
+from obfnet.bundle.chance_cut import check_budget
 from obfnet.bundle.exact import check_exact
 from obfnet.bundle.graph import check_graph
 from obfnet.bundle.keys import is_signed
@@ -138,15 +138,16 @@ def inspect_bundle(
         check_inference_network("inference-network", manifest.inference_network_id, inference_network_id)
 
         # 17. graph-format ... 22. pass-through-structure
-        check_graph(graph, manifest.input, flips=manifest.epsilon is not None)
+        check_graph(graph, manifest.input, chance=manifest.chance)
 
         # 23. runs ... 25. pass-through-probes
         check_outputs(graph, manifest.input, seed=int(manifest.members[GRAPH_MEMBER][:16], 16))
 
         # 26. budget-cut, 27. budget-exact
         if manifest.budget_bits is not None:
-            cut = check_budget(graph, manifest.input, manifest.budget_bits, manifest.epsilon)
-            check_exact(graph, cut)
+            cut = check_budget(graph, manifest.input, manifest.budget_bits, manifest.chance)
+            if manifest.noise is None:
+                check_exact(graph, cut)
     except BundleError as exc:
         raise named(exc, name) from exc.__cause__
     return Bundle(manifest=manifest, graph=graph, sha256=sha256_hex(data), size_bytes=len(data), path=path)

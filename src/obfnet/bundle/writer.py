@@ -33,6 +33,7 @@ class BundleFacts(TypedDict):
     budget_bits: float | None
     inference_network_id: str
     epsilon: NotRequired[float | None]
+    noise: NotRequired[float | None]
 
 
 def build_bundle(*, graph: bytes, key: "Ed25519PrivateKey", **facts: Unpack[BundleFacts]) -> bytes:

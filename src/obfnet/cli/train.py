@@ -118,19 +118,25 @@ def inference(
     "--protection",
     default="published",
     show_default=True,
-    help="How O is limited: published, coded, adversarial or randomised.",
+    help="How O is limited: published, coded, adversarial, randomised or gaussian.",
 )
 @click.option(
     "--bits",
     type=int,
     default=None,
-    help="Length of the code, 1 to 256 bits: with coded and randomised always, with adversarial if you like.",
+    help="Length of the code, with gaussian budget of a request, 1 to 256; with adversarial if you like.",
 )
 @click.option(
     "--epsilon",
     type=float,
     default=None,
     help="Of the local differential privacy of one request: with randomised, and only there.",
+)
+@click.option(
+    "--noise",
+    type=float,
+    default=None,
+    help="Standard deviation of the noise on each number in [-1, 1]: with gaussian, and only there.",
 )
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option(
@@ -151,6 +157,7 @@ def obfuscation(
     protection: str,
     bits: int | None,
     epsilon: float | None,
+    noise: float | None,
     count: int,
     epochs: float | None,
     processor: str,
@@ -182,6 +189,7 @@ def obfuscation(
         protection=protection,
         bits=bits,
         epsilon=epsilon,
+        noise=noise,
         count=count,
         schedule=schedule,
         seed=seed,

@@ -11,7 +11,6 @@ import numpy as np
 import onnxruntime
 
 from obfnet.bundle import Bundle
-from obfnet.bundle.flips import FLIPS_NAME, draw_flips
 from obfnet.core.errors import BundleError, InputError
 from obfnet.core.spec import InputSpec, Samples
 
@@ -36,7 +35,7 @@ class ObfuscationSession:
         self._dtype = np.dtype(self._spec.dtype)
         # A budget is proved for one sample: others in a batch must not even change how sums are rounded.
         self._at_once = _AT_ONCE if bundle.manifest.budget_bits is None else 1
-        self._epsilon = bundle.manifest.epsilon
+        self._chance = bundle.manifest.chance
         self._copy_distance = (self._spec.high - self._spec.low) * _COPY_SHARE
         options = onnxruntime.SessionOptions()
         # More threads cost more than a network this small gains.
@@ -48,7 +47,7 @@ class ObfuscationSession:
             )
             given = self._session.get_inputs()
             self._input = given[0].name
-            self._code_bits = 0 if self._epsilon is None else given[1].shape[1]
+            self._width = 0 if self._chance is None else given[1].shape[1]
             self._outputs = [self._session.get_outputs()[0].name]
         except Exception as exc:
             raise self._refused("runs", "a graph that ONNX Runtime loads", type(exc).__name__) from exc
@@ -95,8 +94,8 @@ class ObfuscationSession:
 
     def _run_once(self, raw: Samples) -> Samples:
         feed = {self._input: raw}
-        if self._epsilon is not None:
-            feed[FLIPS_NAME] = draw_flips(len(raw), self._code_bits, self._epsilon)
+        if self._chance is not None:
+            feed[self._chance.name] = self._chance.draw(len(raw), self._width)
         obfuscated: Samples = self._session.run(self._outputs, feed)[0]
         return obfuscated
 

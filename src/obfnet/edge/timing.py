@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from obfnet.bundle import Bundle
-from obfnet.bundle.flips import no_flips
+from obfnet.bundle.chance import no_chance
 from obfnet.core.spec import Samples
 from obfnet.edge.session import ObfuscationSession
 
@@ -29,7 +29,7 @@ def time_obfuscation(bundle: Bundle, raw: Samples, *, calls: int = _CALLS) -> di
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     bare = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
-    feed = {bare.get_inputs()[0].name: raw, **no_flips(bare, len(raw))}
+    feed = {bare.get_inputs()[0].name: raw, **no_chance(bare, len(raw))}
     spent: dict[str, list[float]] = {"obfuscate_us": [], "bare_us": []}
     for _ in range(calls):
         begun = time.perf_counter()

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any, Final, final
 
+import numpy as np
 import onnx
 import onnx.inliner
 import torch
 from torch import Tensor, nn
 
-from obfnet.bundle.flips import FLIPS_NAME
+from obfnet.bundle.chance import Chance
 from obfnet.core.spec import InputSpec
 from obfnet.nets.mode import evaluating
 
@@ -40,19 +41,21 @@ def inference_onnx(network: nn.Module, spec: InputSpec) -> bytes:
     return _export(_Served(network, spec), spec, SCORES_NAME)
 
 
-def obfuscation_onnx(network: nn.Module, spec: InputSpec, *, flips: int = 0) -> bytes:
+def obfuscation_onnx(
+    network: nn.Module, spec: InputSpec, *, chance: Chance | None = None, width: int = 0
+) -> bytes:
     """The obfuscation network as a device runs it: a sample in, a sample of the same spec out.
 
     Args:
         network: Maps `(N, C, H, W)` float32 in [0, 1] to the same.
         spec: The wire's input; for uint8 the graph divides by 255, and rounds its result back.
-        flips: Bits of a code of which the network is told, as a second argument, which to invert; 0 for none.
+        chance: What the network is given as a second argument; None for a network of one.
+        width: Of that, for one sample.
 
     Returns:
-        ONNX model with input `input`, with flips a second one, `flips`, `(N, flips)` bool, and output
-        `obfuscated`.
+        ONNX model with input `input`, perhaps one of chance's name, `(N, width)`, and output `obfuscated`.
     """
-    return _export(_OnDevice(network, spec), spec, OBFUSCATED_NAME, flips=flips)
+    return _export(_OnDevice(network, spec), spec, OBFUSCATED_NAME, chance=chance, width=width)
 
 
 @final
@@ -72,9 +75,9 @@ class _OnDevice(nn.Module):
         super().__init__()
         self.network, self.integer = network, spec.dtype == "uint8"
 
-    def forward(self, raw: Tensor, flips: Tensor | None = None) -> Tensor:
+    def forward(self, raw: Tensor, drawn: Tensor | None = None) -> Tensor:
         unit = _as_unit(raw, integer=self.integer)
-        obfuscated: Tensor = self.network(unit) if flips is None else self.network(unit, flips)
+        obfuscated: Tensor = self.network(unit) if drawn is None else self.network(unit, drawn)
         return _as_wire(obfuscated, integer=self.integer)
 
 
@@ -86,10 +89,12 @@ def _as_wire(obfuscated: Tensor, *, integer: bool) -> Tensor:
     return (obfuscated * 255.0).round().to(torch.uint8) if integer else obfuscated
 
 
-def _export(module: nn.Module, spec: InputSpec, output: str, *, flips: int = 0) -> bytes:
+def _export(
+    module: nn.Module, spec: InputSpec, output: str, *, chance: Chance | None = None, width: int = 0
+) -> bytes:
     given = {INPUT_NAME: torch.zeros(2, *spec.shape, dtype=getattr(torch, spec.dtype))}
-    if flips:
-        given[FLIPS_NAME] = torch.zeros(2, flips, dtype=torch.bool)
+    if chance is not None:
+        given[chance.name] = torch.from_numpy(np.zeros_like(chance.draw(2, width)))
     count = torch.export.Dim("N", min=1)
     with _quiet(), evaluating(module):
         program: Any = torch.onnx.export(

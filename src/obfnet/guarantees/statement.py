@@ -2,11 +2,20 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 from obfnet.guarantees.capacity import best_guess
+from obfnet.guarantees.discrete_gaussian import LEVELS, epsilon_of_rho, noisy_bits, noisy_rho
 
-_RARE = 1e-6
+_RARE: Final = 1e-6
+_DELTA: Final = 1e-5
+_MANY: Final = 100
+_RANDOM_GAPS: Final = (
+    "what was likely before the request: a good guess stays good",
+    "the same sample sent again and again, beyond that sum: every request draws anew, and their average "
+    "tells the code",
+    "when, how often and from where a device sends",
+)
 
 
 @final
@@ -39,12 +48,23 @@ class Guarantee:
         }
 
 
-def guarantee_of(budget_bits: float | None, epsilon: float | None = None) -> Guarantee:
+NO_GUARANTEE: Final = Guarantee(
+    budget_bits=None,
+    statement="There is no ceiling: the protection promises nothing, and what is measured is a lower "
+    "bound on what leaks.",
+    does_not_cover=("attacks that were not run may rebuild more",),
+)
+
+
+def guarantee_of(
+    budget_bits: float | None, *, epsilon: float | None = None, noise: float | None = None
+) -> Guarantee:
     """What a bundle promises for one request.
 
     Args:
         budget_bits: Of a bundle that its reader accepted, so that its graph proves them; None without any.
         epsilon: Of one whose code is inverted at random; None for any other.
+        noise: Standard deviation, of one whose code is numbers with noise; None for any other.
 
     Example:
         >>> guarantee_of(None).assumptions
@@ -53,14 +73,11 @@ def guarantee_of(budget_bits: float | None, epsilon: float | None = None) -> Gua
         'One request can take at most 2^4 different values'
     """
     if budget_bits is None:
-        return Guarantee(
-            budget_bits=None,
-            statement="There is no ceiling: the protection promises nothing, and what is measured is a lower "
-            "bound on what leaks.",
-            does_not_cover=("attacks that were not run may rebuild more",),
-        )
+        return NO_GUARANTEE
     if epsilon is not None:
         return _randomised(budget_bits, epsilon)
+    if noise is not None:
+        return _noisy(budget_bits, noise)
     return Guarantee(
         budget_bits=budget_bits,
         statement=f"One request can take at most 2^{budget_bits:g} different values: nobody's chance of "
@@ -88,25 +105,54 @@ def _randomised(budget_bits: float, epsilon: float) -> Guarantee:
         budget_bits=budget_bits,
         epsilon=epsilon,
         statement=f"Any request is at most e^{epsilon:g} times as likely from one sample as from any other "
-        f"(local differential privacy, epsilon {epsilon:g}), and nobody's chance of guessing anything about "
-        f"the sample grows by more than a factor of 2^{math.ceil(100 * budget_bits) / 100:g}, whatever was "
-        "known before and however long is computed. n requests, of one sample or of several, have n times "
-        "that epsilon and n times so many bits.",
+        f"(local differential privacy, epsilon {epsilon:g}), and {_growth(budget_bits)}. n requests, of one "
+        "sample or of several, have n times that epsilon and n times so many bits.",
         assumptions=(
             "the device runs this very bundle, whose graph proves that each bit of the code meets a flip of "
             "its own and nothing else",
             "the flips come from the operating system's random source, and nobody else knows them",
             "a request carries one sample; one of n samples counts n times",
         ),
-        does_not_cover=(
-            "what was likely before the request: a good guess stays good",
-            "the same sample sent again and again, beyond that sum: every request draws anew, and their "
-            "average tells the code",
-            "when, how often and from where a device sends",
-        ),
+        does_not_cover=_RANDOM_GAPS,
         source="Warner 1965; Kairouz, Oh and Viswanath 2014 (randomised response); Smith 2009 (min-entropy "
         "leakage)",
     )
+
+
+def _noisy(budget_bits: float, noise: float) -> Guarantee:
+    one = noisy_bits(1, LEVELS, noise * LEVELS)
+    rho = noisy_rho(round(budget_bits / one), LEVELS, noise * LEVELS)
+    epsilons = [_epsilon(epsilon_of_rho(requests * rho, _DELTA)) for requests in (1, _MANY)]
+    return Guarantee(
+        budget_bits=budget_bits,
+        statement=f"A request is made of numbers in [-1, 1] with Gaussian noise of {noise:g} on each: "
+        f"{_growth(budget_bits)}. It is local differential privacy of epsilon {epsilons[0]} at delta "
+        f"{_DELTA:g} for one request, and of {epsilons[1]} for {_MANY} of the same sample ({rho:.3g} of "
+        "zero-concentrated differential privacy each, which add up); n requests have n times so many bits.",
+        assumptions=(
+            "the device runs this very bundle, whose graph proves the numbers' bound and that each meets "
+            "noise of its own and nothing else",
+            "the noise comes from the operating system's random source, and nobody else knows it; its "
+            "distribution is right to 2^-53",
+            "a request carries one sample; one of n samples counts n times",
+        ),
+        does_not_cover=_RANDOM_GAPS,
+        source="Canonne, Kamath and Steinke 2020 (the discrete Gaussian); Bun and Steinke 2016 (zCDP); "
+        "Alvim, Chatzikokolakis, Palamidessi and Smith 2012 (Bayes capacity)",
+    )
+
+
+def _growth(budget_bits: float) -> str:
+    # Rounded up: a promise must not look smaller than it is.
+    factor = f"2^{math.ceil(100 * budget_bits) / 100:g}"
+    return (
+        f"nobody's chance of guessing anything about the sample grows by more than a factor of {factor}, "
+        "whatever was known before and however long is computed"
+    )
+
+
+def _epsilon(value: float) -> str:
+    return f"{math.ceil(10 * value) / 10:g}"
 
 
 def _share(chance: float) -> str:

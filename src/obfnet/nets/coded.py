@@ -9,10 +9,11 @@ import math
 from typing import Final, final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from obfnet.nets import Shape
+from obfnet.nets.channels import Signs
 
 _GENERATOR_WIDTH: Final = 64
 # Weights are multiples of 2^-8, so that products of two layers are multiples of 2^-16; see `_bounded`.
@@ -24,59 +25,41 @@ _GENERATED: Final = 1_024
 
 
 class CodedObfuscation(nn.Module):
-    """Encoder, sign, generator: at most 2^bits different outputs.
+    """Encoder, channel, generator: what a request can tell is bounded by what passes the channel.
 
     Args:
-        encoder: `(N, C, H, W)` in [0, 1] to `(N, bits)`, any real numbers.
-        generator: `(N, bits)` of +1 and -1 to `(N, C, H, W)` in [0, 1].
-        flip: Probability with which each bit is inverted, anew for every sample, in [0, 0.5].
+        encoder: `(N, C, H, W)` in [0, 1] to `(N, width)`, any real numbers.
+        generator: `(N, width)`, what comes out of the channel, to `(N, C, H, W)` in [0, 1].
+        channel: Which it is; None takes signs, of which there are at most 2^width.
 
-    Source: the sign with a straight-through gradient is Bengio, Léonard and Courville 2013, *Estimating or
-        Propagating Gradients Through Stochastic Neurons*.
-
-    Does not guarantee: that a code tells little about the sample within its 2^bits values.
+    Does not guarantee: that a code tells little about the sample within its values.
     """
 
-    def __init__(self, encoder: nn.Module, generator: nn.Module, *, flip: float = 0.0) -> None:
+    def __init__(self, encoder: nn.Module, generator: nn.Module, *, channel: nn.Module | None = None) -> None:
         super().__init__()
-        self.encoder, self.generator, self.flip = encoder, generator, flip
-        if flip > 0:
-            # A random state of its own, which networks that train side by side cannot disturb.
-            self.register_buffer("random_state", torch.randint(2**62, ()))
+        self.encoder, self.generator, self.channel = encoder, generator, channel or Signs()
 
     def forward(
-        self, raw: Float[Tensor, "N C H W"], flips: Bool[Tensor, "N bits"] | None = None
+        self, raw: Float[Tensor, "N C H W"], drawn: Shaped[Tensor, "N width"] | None = None
     ) -> Float[Tensor, "N C H W"]:
-        """Obfuscated samples in [0, 1]; where no flips are given, they are drawn."""
-        if flips is None:
-            return self.generate(self.decide(raw))
-        bits = torch.logical_xor(self.decide(raw) > 0, flips)
-        generated: Tensor = self.generator(torch.where(bits, 1.0, -1.0))
+        """Obfuscated samples in [0, 1].
+
+        Args:
+            raw: Samples.
+            drawn: What chance decides in the channel; where it is not given, the channel draws it.
+        """
+        generated: Tensor = self.generator(self.channel(self.decide(raw), drawn))
         return generated
 
-    def decide(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N bits"]:
-        """What the encoder makes of samples, before its sign is taken."""
+    def decide(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N width"]:
+        """What the encoder makes of samples, before it enters the channel."""
         decided: Tensor = self.encoder(raw)
         return decided
 
-    def code(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N bits"]:
-        """The signs, +1 or -1, some inverted at random; in training gradients go straight through them."""
-        code = torch.where(decided > 0, 1.0, -1.0)
-        if self.training:
-            soft = decided.tanh()
-            code = soft + (code - soft).detach()
-        if self.flip == 0:
-            return code
-        state: Tensor = self.random_state  # type: ignore[assignment]
-        random = torch.Generator().manual_seed(int(state))
-        state.copy_(torch.randint(2**62, (), generator=random))
-        inverted = torch.rand(code.shape, generator=random) < self.flip
-        return code * torch.where(inverted, -1.0, 1.0).to(code.device)
-
-    def generate(self, decided: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
-        """The sample of the code whose bits are the signs."""
-        generated: Tensor = self.generator(self.code(decided))
-        return generated
+    def code(self, decided: Float[Tensor, "N width"]) -> Float[Tensor, "N width"]:
+        """What leaves the channel; in training gradients go straight through it."""
+        code: Tensor = self.channel(decided)
+        return code
 
 
 @final

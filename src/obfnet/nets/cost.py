@@ -5,6 +5,7 @@ not, as is usual in the field.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     total = 0
     device = next((value.device for value in network.parameters()), None)
 
-    def add(layer: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(layer: nn.Module, _: tuple[Any, ...], output: Tensor) -> None:
         nonlocal total
         if isinstance(layer, nn.Conv2d):
             window = math.prod(layer.kernel_size) * layer.in_channels // layer.groups

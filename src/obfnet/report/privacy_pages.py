@@ -117,6 +117,7 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
             row["protection"],
             row["budget_bits"],
             row.get("epsilon"),
+            row.get("noise"),
             row["obfuscation"],
             row["inference"],
             row["audit"],
@@ -132,8 +133,8 @@ def _mean(rows: Sequence[Row], get: Callable[[Row], float | None]) -> float | No
 
 def _protection(row: Row) -> str:
     bits = row["budget_bits"]
-    epsilon = f", epsilon {row['epsilon']:g}" if row.get("epsilon") else ""
-    return f"{row['protection']}{'' if bits is None else f', {bits:.4g} bits'}{epsilon}"
+    chance = [f", {name} {row[name]:g}" for name in ("epsilon", "noise") if row.get(name)]
+    return "".join([row["protection"], "" if bits is None else f", {bits:.4g} bits", *chance])
 
 
 def _baseline(name: str) -> Callable[[Row], float | None]:

@@ -53,8 +53,11 @@ class Adversarial(Protection):
     times_longer = 1.5
     recipe = 2
 
-    def __init__(self, bits: int | None = None, epsilon: float | None = None) -> None:
+    def __init__(
+        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
+    ) -> None:
         self._refuse("epsilon", epsilon, "randomised")
+        self._refuse("noise", noise, "gaussian")
         self._under: Protection = Published() if bits is None else Coded(bits)
         self.budget_bits = self._under.budget_bits
 

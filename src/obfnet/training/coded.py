@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
+from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import coded_encoder
 from obfnet.training.protections import Answer, Batch, Outcome, Protection, Purpose
@@ -45,13 +46,22 @@ class Coded(Protection):
     times_longer = 3.0
     recipe = 2
 
-    flip = 0.0
-    """Probability with which a bit of the code is inverted before it is sent."""
-
-    def __init__(self, bits: int | None = None, epsilon: float | None = None) -> None:
+    def __init__(
+        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
+    ) -> None:
         self._refuse("epsilon", epsilon, "randomised")
+        self._refuse("noise", noise, "gaussian")
         self.bits = self._checked_bits(bits)
         self.budget_bits = float(self.bits)
+
+    @property
+    def length(self) -> int:
+        """How many numbers the encoder decides."""
+        return self.bits
+
+    def channel(self) -> nn.Module:
+        """What they pass on their way to the generator."""
+        return Signs()
 
     def _checked_bits(self, bits: int | None) -> int:
         if bits is None or not 1 <= bits <= MOST_BITS:
@@ -64,12 +74,12 @@ class Coded(Protection):
 
     def build(self, purpose: Purpose) -> nn.Module:
         """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
-        generator = ExactGenerator(purpose.shape, self.bits)
+        generator = ExactGenerator(purpose.shape, self.length)
         encoder = coded_encoder(
-            purpose.architecture, purpose.shape, purpose.hidden, self.bits, generator=generator
+            purpose.architecture, purpose.shape, purpose.hidden, self.length, generator=generator
         )
-        network = CodedObfuscation(encoder, generator, flip=self.flip)
-        network.register_buffer("words", class_words(purpose.classes, self.bits))
+        network = CodedObfuscation(encoder, generator, channel=self.channel())
+        network.register_buffer("words", class_words(purpose.classes, self.length))
         # A buffer, so that a resumed run goes on where it stopped.
         network.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         return network
@@ -91,7 +101,7 @@ class Coded(Protection):
                 wanted = torch.lerp(answer(batch.raw).softmax(1), wanted, _LABEL_SHARE)
         decided = coded.decide(batch.raw)
         code = coded.code(decided)
-        bits = functional.binary_cross_entropy_with_logits(decided, wanted @ words) * math.sqrt(self.bits)
+        bits = functional.binary_cross_entropy_with_logits(decided, wanted @ words) * math.sqrt(self.length)
         if not asked:
             return Outcome(loss=bits, seen=code)
         scores = answer(coded.generator(code))

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from torch import Tensor, nn
 
 from obfnet.bundle import Trust, build_bundle, public_key_text, read_pool, write_pool
+from obfnet.bundle.chance import chance_of
 from obfnet.core.errors import BundleError, TrainingError, UsageError
 from obfnet.core.files import sha256_hex, write_json
 from obfnet.core.progress import Progress, Silent
@@ -27,108 +28,25 @@ from obfnet.export import obfuscation_onnx
 from obfnet.fitting import (
     Budget,
     Checkpoint,
-    Schedule,
     arithmetic,
     fingerprint,
     processor,
     run_schedule,
 )
-from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.inference import InferenceNetwork
+from obfnet.training.pool_plan import PoolPlan, PoolSettings
 from obfnet.training.protections import PROTECTIONS, Batch, Protection, Purpose
-from obfnet.training.recipes import obfuscation_schedule, precision_of
+from obfnet.training.recipes import precision_of
+
+__all__ = ["PoolSettings", "TrainedPool", "train_obfuscation"]
 
 _CARD = "training.json"
 # Validation samples that a trained network is checked on, and how often it is trained anew.
 _CHECKED = 5_000
 _ATTEMPTS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolSettings:
-    """What decides a pool, besides the data and the inference network.
-
-    Args:
-        architecture: A name of the case's (`"mlp"`: the paper's O_M, `"cnn"`: O_C) or of the registry; empty
-            takes the case's first.
-        hidden: Width of the bottleneck, ≥ 1; None takes the architecture's own.
-        protection: Registry name.
-        bits: Budget of a request, for a protection that has one.
-        epsilon: Of the local differential privacy of a request, for a protection that draws lots.
-        count: Number of networks K, ≥ 1.
-        schedule: Length and learning rate; each network sees every training sample `epochs` times. None
-            takes the case's own.
-        augmentation: Changes that training samples go through; None takes the case's own.
-        seed: From which each network's own seed is made.
-    """
-
-    architecture: str = ""
-    hidden: int | None = None
-    protection: str = "published"
-    bits: int | None = None
-    epsilon: float | None = None
-    count: int = 4
-    schedule: Schedule | None = None
-    augmentation: tuple[str, ...] | None = None
-    seed: int = 0
-
-    def for_case(self, dataset: Dataset) -> "PoolPlan":
-        """The same with everything that was left to the case filled in.
-
-        Raises:
-            UnknownNameError: no such architecture.
-        """
-        architecture = dataset.spec.obfuscation_architecture(self.architecture)
-        network: Any = OBFUSCATION_ARCHITECTURES.get(architecture)
-        return PoolPlan(
-            architecture=architecture,
-            hidden=network.default_hidden if self.hidden is None else self.hidden,
-            protection=self.protection,
-            bits=self.bits,
-            epsilon=self.epsilon,
-            count=self.count,
-            schedule=self.schedule or obfuscation_schedule(dataset.spec, protection=self.protection),
-            augmentation=dataset.spec.recipe.obfuscation_augmentation
-            if self.augmentation is None
-            else self.augmentation,
-            seed=self.seed,
-        )
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError("a pool of at least 1 network", f"{self.count}", "raise --count")
-        if self.hidden is not None and self.hidden < 1:
-            raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolPlan:
-    """What `PoolSettings` come to for one case: nothing is left open.
-
-    Args:
-        architecture: Registry name.
-        hidden: Width of the bottleneck.
-        protection: Registry name.
-        bits: Budget of a request, or None.
-        epsilon: Of the local differential privacy of a request, or None.
-        count: Number of networks K.
-        schedule: Length and learning rate.
-        augmentation: Changes that training samples go through.
-        seed: From which each network's own seed is made.
-    """
-
-    architecture: str
-    hidden: int
-    protection: str
-    bits: int | None
-    epsilon: float | None
-    count: int
-    schedule: Schedule
-    augmentation: tuple[str, ...]
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +101,7 @@ def train_obfuscation(
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
-    protection = PROTECTIONS.get(plan.protection)(plan.bits, plan.epsilon)
+    protection = PROTECTIONS.get(plan.protection)(plan.bits, epsilon=plan.epsilon, noise=plan.noise)
     if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
         progress.say(f"warning: {warning}")
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
@@ -348,8 +266,9 @@ def _bundle(
     key: Ed25519PrivateKey,
 ) -> bytes:
     spec = inference.card.input
+    chance = chance_of(epsilon=protection.epsilon, noise=protection.noise)
     return build_bundle(
-        graph=obfuscation_onnx(network, spec, flips=0 if protection.epsilon is None else plan.bits or 0),
+        graph=obfuscation_onnx(network, spec, chance=chance, width=protection.width),
         key=key,
         name=f"{inference.card.case}-{number:03d}",
         case=inference.card.case,
@@ -361,6 +280,7 @@ def _bundle(
         macs=count_macs(network, spec.shape),
         budget_bits=protection.budget_bits,
         epsilon=protection.epsilon,
+        noise=protection.noise,
         inference_network_id=inference.card.id,
     )
 

@@ -76,7 +76,8 @@ class Protection(ABC):
 
     Args:
         bits: Budget of one request, for the protections that have one.
-        epsilon: Of the local differential privacy of one request, for the protections that draw lots.
+        epsilon: Of the local differential privacy of one request, for the protection that inverts bits.
+        noise: Standard deviation of the noise, for the protection that adds any.
 
     Raises:
         UsageError: a budget that this protection cannot have, or none where it needs one.
@@ -89,7 +90,13 @@ class Protection(ABC):
     """Ceiling on what one request can leak, in bits; None where there is no ceiling."""
 
     epsilon: float | None = None
-    """Of the local differential privacy of one request; None where nothing is random."""
+    """Of the local differential privacy of one request; None where no bits are inverted."""
+
+    noise: float | None = None
+    """Standard deviation of the noise; None where none is added."""
+
+    width: int = 0
+    """How many bits or numbers of a code are left to chance; 0 where nothing is."""
 
     times_longer: float = 1.0
     """How many times as long as `published` it trains, unless a schedule is given."""
@@ -97,9 +104,12 @@ class Protection(ABC):
     recipe: int = 1
     """Raised where it trains otherwise, so that a former pool is not taken for one of the same settings."""
 
-    def __init__(self, bits: int | None = None, epsilon: float | None = None) -> None:
-        self._refuse("bits", bits, "coded, adversarial or randomised")
+    def __init__(
+        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
+    ) -> None:
+        self._refuse("bits", bits, "coded, adversarial, randomised or gaussian")
         self._refuse("epsilon", epsilon, "randomised")
+        self._refuse("noise", noise, "gaussian")
 
     def _refuse(self, option: str, value: float | None, instead: str) -> None:
         if value is not None:
@@ -155,6 +165,7 @@ PROTECTIONS: Final = Registry[type[Protection]](
         "coded": "obfnet.training.coded:Coded",
         "adversarial": "obfnet.training.adversarial:Adversarial",
         "randomised": "obfnet.training.randomised:Randomised",
+        "gaussian": "obfnet.training.gaussian:Gaussian",
     },
     extra="train",
 )

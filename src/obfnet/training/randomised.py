@@ -6,8 +6,11 @@ another: local differential privacy, proved from the graph and kept by the devic
 
 from typing import final
 
+from torch import nn
+
 from obfnet.core.errors import UsageError
 from obfnet.guarantees.randomised_response import code_bits, flip_probability
+from obfnet.nets.channels import FlippedSigns
 from obfnet.training.coded import Coded
 
 LARGEST_EPSILON = 1e3
@@ -33,14 +36,20 @@ class Randomised(Coded):
 
     name = "randomised"
 
-    def __init__(self, bits: int | None = None, epsilon: float | None = None) -> None:
-        self.bits = self._checked_bits(bits)
+    def __init__(
+        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
+    ) -> None:
+        self._refuse("noise", noise, "gaussian")
+        self.bits = self.width = self._checked_bits(bits)
         if epsilon is None or not 0 < epsilon <= LARGEST_EPSILON:
             raise UsageError(
                 f"an epsilon above 0 and at most {LARGEST_EPSILON:g} for protection {self.name}",
                 "none" if epsilon is None else f"{epsilon:g}",
                 "give it with --epsilon",
             )
-        self.epsilon = float(epsilon)
-        self.flip = flip_probability(epsilon, self.bits)
-        self.budget_bits = code_bits(self.flip, self.bits)
+        self.epsilon: float = float(epsilon)
+        self.budget_bits = code_bits(flip_probability(epsilon, self.bits), self.bits)
+
+    def channel(self) -> nn.Module:
+        """Signs, each inverted as often as epsilon asks for."""
+        return FlippedSigns(flip_probability(self.epsilon, self.bits))

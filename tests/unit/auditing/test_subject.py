@@ -15,6 +15,7 @@ from obfnet.auditing.subject import AuditSubject, subject_of_pairs, subject_of_s
 from obfnet.core.errors import DataError, UsageError
 from obfnet.data.case import Dataset
 from obfnet.data.cases import load_case
+from obfnet.guarantees.statement import guarantee_of
 from tests.unit.auditing.recorded import recorded
 
 Samples = np.ndarray[Any, Any]
@@ -121,10 +122,10 @@ def test_vectors_are_vectors(tmp_path: Path) -> None:
 def test_a_pool_attacks_train_and_scores_test(dataset: Dataset) -> None:
     first, second = Noise(), Mirror()
     answered = dataset.test.labels * 0 + 3
-    subject = of_sessions(dataset, first, second, index=1, answered=answered, budget_bits=8.0)
+    subject = of_sessions(dataset, first, second, index=1, answered=answered, guarantee=guarantee_of(8.0))
     assert (len(subject.attacker), len(subject.scored)) == (500, 100)
     assert (subject.pool, subject.network, subject.repeats) == ((first, second), second, None)
-    assert (subject.threat_level, subject.budget_bits, subject.name) == ("T2", 8.0, "digits")
+    assert (subject.threat_level, subject.guarantee.budget_bits, subject.name) == ("T2", 8.0, "digits")
     assert set(subject.scored.answered) == {3}
     assert subject.warnings == ()
     for part in (subject.attacker, subject.scored):
@@ -191,10 +192,10 @@ def test_fewer_of_the_attackers_samples(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("network", [Mirror, Noise])
 def test_the_identity_and_the_constant_are_what_they_say(dataset: Dataset, network: Any) -> None:
-    subject = of_sessions(dataset, network(), network(), budget_bits=4.0)
+    subject = of_sessions(dataset, network(), network(), guarantee=guarantee_of(4.0))
     for kind in ("identity", "constant"):
         control = as_control(subject, kind)  # type: ignore[arg-type]
-        assert control.budget_bits is None
+        assert control.guarantee.budget_bits is None
         assert len(control.pool) == 2
         assert control.network is not None
         expected = subject.scored.raw[:] if kind == "identity" else np.full(subject.scored.raw.shape, 0.5)

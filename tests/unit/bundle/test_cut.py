@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from obfnet.bundle.cut import check_budget, find_cut
+from obfnet.bundle.chance_cut import check_budget
+from obfnet.bundle.cut import find_cut
 from obfnet.bundle.exact import check_exact
 from obfnet.core.errors import BundleError
 from obfnet.core.spec import InputSpec

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from obfnet.core.errors import ObfNetError
+from obfnet.core.errors import ObfNetError, RangeError
 from obfnet.guarantees.capacity import bayes_capacity_bits, best_guess, outputs_bits, repeated_bits
+from obfnet.guarantees.discrete_gaussian import epsilon_of_rho, noisy_bits, noisy_rho
 from obfnet.guarantees.gaussian import delta_of, epsilon_of, noise_for
 from obfnet.guarantees.randomised_response import code_bits, code_epsilon, flip_probability
+from obfnet.guarantees.statement import guarantee_of
 
 
 @given(
@@ -112,3 +114,53 @@ def test_noise_for_a_promise_keeps_it_and_hardly_more(epsilon: float, delta: flo
 def test_what_cannot_be_is_refused(wrong: object) -> None:
     with pytest.raises(ObfNetError, match=r"expected .+, got .+"):
         wrong()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("values", "levels", "scale"), [(1, 1, 0.3), (3, 4, 2.0), (2, 64, 32.0)])
+def test_the_ceiling_of_noisy_numbers_is_the_sum_of_the_likeliest_over_all_outcomes(
+    values: int, levels: int, scale: float
+) -> None:
+    outcomes = np.arange(-levels - 400, levels + 401)
+    weights = np.exp(-((np.arange(-2_000, 2_001)) ** 2) / (2 * scale**2))
+    inputs = np.arange(-levels, levels + 1)
+    chances = np.exp(-((outcomes[:, None] - inputs[None]) ** 2) / (2 * scale**2)) / weights.sum()
+    assert noisy_bits(values, levels, scale) == pytest.approx(values * np.log2(chances.max(axis=1).sum()))
+
+
+def test_concentrated_privacy_is_never_smaller_than_the_exact_epsilon_of_a_gaussian() -> None:
+    for values, scale, delta in ((1, 64.0, 1e-5), (8, 128.0, 1e-5), (18, 64.0, 1e-3)):
+        exact = epsilon_of(delta, norm=math.sqrt(values), noise=scale / 64)
+        bound = epsilon_of_rho(noisy_rho(values, 64, scale), delta)
+        assert exact <= bound <= 1.5 * exact + 1
+
+
+def test_what_chance_promises_says_how_it_adds_up_and_is_rounded_up() -> None:
+    flips = guarantee_of(13.0701, epsilon=32.0)
+    assert (flips.budget_bits, flips.epsilon) == (13.0701, 32.0)
+    assert "e^32 times as likely" in flips.statement
+    assert "2^13.08" in flips.statement
+    noisy = guarantee_of(noisy_bits(18, 64, 64.0), noise=1.0)
+    rho = noisy_rho(18, 64, 64.0)
+    for requests in (1, 100):
+        shown = math.ceil(10 * epsilon_of_rho(requests * rho, 1e-5)) / 10
+        assert f"{shown:g}" in noisy.statement
+    assert "100 of the same sample" in noisy.statement
+    for promise in (flips, noisy):
+        assert any("sent again and again" in gap for gap in promise.does_not_cover)
+        assert promise.assumptions
+        assert promise.source
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
+def test_noise_of_no_size_is_refused(scale: float) -> None:
+    with pytest.raises(RangeError):
+        noisy_bits(1, 1, scale)
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    with pytest.raises(RangeError):
+        noisy_bits(0, 1, 1.0)
+    with pytest.raises(RangeError):
+        epsilon_of_rho(-1.0, 1e-5)
+    with pytest.raises(RangeError):
+        epsilon_of_rho(1.0, 0.0)

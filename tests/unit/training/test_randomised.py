@@ -97,7 +97,7 @@ def test_a_device_sends_one_of_16_samples_each_as_often_as_its_flips_make_it(
 
 def test_an_attacker_draws_its_own_flips_and_knows_the_likeliest(pool: Pool, digits: Dataset) -> None:
     bundle = pool.bundles[0]
-    known = KnownNetwork(bundle.graph, epsilon=bundle.manifest.epsilon)
+    known = KnownNetwork(bundle.graph, chance=bundle.manifest.chance)
     raw = as_unit(np.repeat(digits.test.samples[:1], 500, axis=0))
     assert len(np.unique(known.obfuscate(raw).reshape(500, -1), axis=0)) > 2
     with torch.no_grad():
@@ -128,7 +128,9 @@ def test_the_same_settings_give_the_same_bundles(
 
 def test_flips_are_drawn_anew_for_every_sample_and_step() -> None:
     torch.manual_seed(0)
-    network = Randomised(8, 4.0).build(Purpose(shape=(1, 8, 8), architecture="mlp", hidden=32, classes=10))
+    network = Randomised(8, epsilon=4.0).build(
+        Purpose(shape=(1, 8, 8), architecture="mlp", hidden=32, classes=10)
+    )
     assert isinstance(network, CodedObfuscation)
     decided = torch.ones(2_000, 8)
     first, second = (network.eval().code(decided) for _ in range(2))
@@ -139,16 +141,16 @@ def test_flips_are_drawn_anew_for_every_sample_and_step() -> None:
 @pytest.mark.parametrize("epsilon", [None, 0.0, -1.0, 2e3, math.nan])
 def test_an_impossible_epsilon_is_refused(epsilon: float | None) -> None:
     with pytest.raises(UsageError, match="an epsilon above 0 and at most 1000 for protection randomised"):
-        Randomised(8, epsilon)
+        Randomised(8, epsilon=epsilon)
 
 
 @pytest.mark.parametrize("bits", [None, 0, 257])
 def test_an_impossible_code_is_refused(bits: int | None) -> None:
     with pytest.raises(UsageError, match="a code of 1 to 256 bits for protection randomised"):
-        Randomised(bits, 1.0)
+        Randomised(bits, epsilon=1.0)
 
 
 @pytest.mark.parametrize("name", ["published", "coded", "adversarial"])
 def test_an_epsilon_without_flips_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"no --epsilon with protection {name}, got 2"):
-        PROTECTIONS.get(name)(8 if name == "coded" else None, 2.0)
+        PROTECTIONS.get(name)(8 if name == "coded" else None, epsilon=2.0)

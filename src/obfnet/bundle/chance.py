@@ -1,0 +1,120 @@
+"""What a bundle leaves to chance: which bits of a code are inverted, or what noise is added to its numbers.
+
+A graph of such a bundle takes the outcome as a second input, so that nothing in a file decides chance; the
+device draws it from the operating system's random source, anew for every sample. That the graph uses it as it
+must is proved by `chance_cut`.
+"""
+
+import math
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.guarantees.discrete_gaussian import LEVELS, probabilities
+from obfnet.guarantees.randomised_response import flip_probability
+
+Drawn = npt.NDArray[Any]
+
+_RANGE: Final = 1 << 32
+_BOOL: Final = 9
+_FLOAT: Final = 1
+
+
+class Chance(ABC):
+    """What a device draws for each sample."""
+
+    name: ClassVar[str]
+    """Of the graph's second input, `(N, width)`."""
+
+    element: ClassVar[int]
+    """ONNX's number of its element type."""
+
+    @abstractmethod
+    def draw(self, count: int, width: int) -> Drawn:
+        """The outcome for so many samples, `(count, width)`, from the operating system's random source."""
+
+
+@final
+@dataclass(frozen=True)
+class Flips(Chance):
+    """Which bits of a code to invert: randomised response.
+
+    Args:
+        epsilon: Of one request, > 0.
+    """
+
+    name = "flips"
+    element = _BOOL
+    epsilon: float
+
+    def draw(self, count: int, width: int) -> Drawn:
+        """Bools; each is true with the probability of `flip_probability`, or up to 2^-32 more often.
+
+        Raises:
+            RangeError: an epsilon that is not above 0 and finite, or no bits.
+        """
+        below = math.ceil(flip_probability(self.epsilon, width) * _RANGE)
+        return np.frombuffer(os.urandom(4 * count * width), np.uint32).reshape(count, width) < below
+
+
+@final
+@dataclass(frozen=True)
+class Noise(Chance):
+    """Whole numbers to add, of a discrete Gaussian.
+
+    Args:
+        scale: Standard deviation as a share of `LEVELS`, > 0.
+    """
+
+    name = "noise"
+    element = _FLOAT
+    scale: float
+
+    def draw(self, count: int, width: int) -> Drawn:
+        """Whole numbers as float32; the chance of each is right to 2^-53.
+
+        Raises:
+            RangeError: a scale that is not above 0 and finite.
+        """
+        lowest, limits = _table(self.scale * LEVELS)
+        # 63 bits, so that they compare as signed numbers do.
+        drawn = np.frombuffer(os.urandom(8 * count * width), np.uint64) >> np.uint64(1)
+        places = np.searchsorted(limits, drawn.astype(np.int64), side="right")
+        return (places + lowest).astype(np.float32).reshape(count, width)
+
+
+@lru_cache
+def _table(scale: float) -> tuple[int, npt.NDArray[np.int64]]:
+    """The least outcome, and for each but the last the number below which a 63-bit draw must fall."""
+    one_side = np.array(probabilities(scale))
+    each = np.concatenate([one_side[:0:-1], one_side])
+    limits = np.minimum(np.cumsum(each)[:-1] * 2.0**63, 2.0**63 - 1024).astype(np.int64)
+    return 1 - len(one_side), limits
+
+
+def chance_of(*, epsilon: float | None, noise: float | None) -> Chance | None:
+    """What a manifest's fields ask for; None where nothing is left to chance."""
+    if epsilon is not None:
+        return Flips(epsilon)
+    return None if noise is None else Noise(noise)
+
+
+def no_chance(session: Any, count: int) -> dict[str, Drawn]:
+    """What an engine's session must be given besides samples, so that nothing is inverted or added.
+
+    Args:
+        session: An `onnxruntime.InferenceSession`.
+        count: Samples.
+
+    Returns:
+        Empty for a graph of one input.
+    """
+    return {
+        given.name: np.zeros((count, given.shape[1]), np.bool_ if "bool" in given.type else np.float32)
+        for given in session.get_inputs()[1:]
+    }

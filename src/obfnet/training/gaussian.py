@@ -1,0 +1,73 @@
+"""The protection `gaussian`: a few bounded numbers with noise on each, and a sample made of the noisy ones.
+
+There are infinitely many outcomes and yet a ceiling: what n requests leak at most, in bits and as
+differential privacy, follows from the bound and the noise, and both are proved from the graph.
+"""
+
+import math
+from typing import final
+
+from torch import nn
+
+from obfnet.core.errors import UsageError
+from obfnet.guarantees.discrete_gaussian import LEVELS, noisy_bits
+from obfnet.nets.channels import NoisyLevels
+from obfnet.training.coded import Coded
+
+LEAST_NOISE, MOST_NOISE = 0.02, 100.0
+
+
+@final
+class Gaussian(Coded):
+    """As many numbers in [-1, 1] as the budget allows with this noise, and a generator.
+
+    It trains as `coded` does, with the noise that there will be: classes have words of -1 and 1, and the
+    generator learns to make the same sample of all that are near one.
+
+    Args:
+        bits: Budget of one request: the Bayes capacity of all numbers together.
+        noise: Standard deviation of the noise on each number, 0.02 to 100.
+
+    Source: Dwork and Roth 2014, *The Algorithmic Foundations of Differential Privacy*, section 3.5.1 (the
+        Gaussian mechanism); Canonne, Kamath and Steinke 2020 (on whole numbers).
+
+    Does not guarantee: anything for repeated requests of one sample beyond the sum: each draws anew, and
+        their average tells the numbers.
+    """
+
+    name = "gaussian"
+
+    def __init__(
+        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
+    ) -> None:
+        self._refuse("epsilon", epsilon, "randomised")
+        self.bits = self._checked_bits(bits)
+        if noise is None or not LEAST_NOISE <= noise <= MOST_NOISE:
+            raise UsageError(
+                f"a noise of {LEAST_NOISE:g} to {MOST_NOISE:g} for protection {self.name}",
+                "none" if noise is None else f"{noise:g}",
+                "give it with --noise",
+            )
+        self.noise: float = float(noise)
+        one = noisy_bits(1, LEVELS, noise * LEVELS)
+        self.width = math.floor(self.bits / one)
+        if self.width == 0:
+            raise UsageError(
+                f"noise with which one number keeps to {bits} bits",
+                f"{one:.2f} bits",
+                "raise --noise or --bits",
+            )
+        self.budget_bits = noisy_bits(self.width, LEVELS, noise * LEVELS)
+
+    @property
+    def length(self) -> int:
+        """So many numbers keep to the budget."""
+        return self.width
+
+    def channel(self) -> nn.Module:
+        """Numbers in [-1, 1] with noise."""
+        return NoisyLevels(self.noise)
+
+    def warning(self, classes: int, labels: object) -> str | None:
+        """Nothing: the numbers are not so few that classes could not be told but for the noise."""
+        return None

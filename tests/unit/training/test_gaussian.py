@@ -1,0 +1,110 @@
+"""The protection `gaussian`: trained, proved, read back, and as noisy on a device as it promises."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from obfnet.attacks.known_network import KnownNetwork
+from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
+from obfnet.core.errors import UsageError
+from obfnet.core.spec import as_unit
+from obfnet.data.case import Dataset
+from obfnet.data.cases import load_case
+from obfnet.edge import ObfuscationSession
+from obfnet.fitting import Schedule
+from obfnet.nets.channels import NoisyLevels
+from obfnet.training.classifier import answers
+from obfnet.training.gaussian import Gaussian
+from obfnet.training.inference import InferenceNetwork, train_inference
+from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.protections import PROTECTIONS
+
+BITS, NOISE = 12, 0.5
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_case("digits")
+
+
+@pytest.fixture(scope="module")
+def inference(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> InferenceNetwork:
+    folder = tmp_path_factory.mktemp("inference")
+    return train_inference(digits, out=folder, architecture="mlp", schedule=Schedule(epochs=20), place="cpu")
+
+
+@pytest.fixture(scope="module")
+def pool(digits: Dataset, inference: InferenceNetwork, tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    home = tmp_path_factory.mktemp("pool")
+    key = load_or_create_coordinator_key(home / "key")
+    settings = PoolSettings(
+        architecture="mlp",
+        protection="gaussian",
+        bits=BITS,
+        noise=NOISE,
+        count=1,
+        schedule=Schedule(epochs=15),
+    )
+    trained = train_obfuscation(digits, inference, out=home / "pool", key=key, settings=settings, place="cpu")
+    return read_pool(trained.folder, trust=Trust(explicit=(public_key_text(key),)))
+
+
+def test_a_bundle_carries_its_noise_and_the_ceiling_that_follows_from_it(pool: Pool) -> None:
+    (bundle,) = pool.bundles
+    assert (bundle.manifest.protection, bundle.manifest.noise) == ("gaussian", NOISE)
+    one = math.log2(1 + 2 / (NOISE * math.sqrt(2 * math.pi)))
+    assert bundle.manifest.budget_bits == pytest.approx(math.floor(BITS / one) * one, abs=1e-6)
+
+
+def test_no_two_requests_of_a_sample_are_the_same_and_their_mean_is_what_noise_hides(
+    pool: Pool, digits: Dataset
+) -> None:
+    (bundle,) = pool.bundles
+    raw = np.repeat(digits.test.samples[:1], 2_000, axis=0)
+    sent = as_unit(ObfuscationSession(bundle).obfuscate(raw)).reshape(2_000, -1)
+    assert len(np.unique(sent, axis=0)) > 1_900
+    known = KnownNetwork(bundle.graph, chance=bundle.manifest.chance)
+    by_attacker = known.obfuscate(as_unit(raw)).reshape(2_000, -1)
+    error = sent.std(axis=0).max() * math.sqrt(2 / 2_000)
+    assert np.abs(sent.mean(axis=0) - by_attacker.mean(axis=0)).max() < 6 * error
+    with torch.no_grad():
+        still = known.differentiable()(torch.from_numpy(as_unit(raw[:2]))).numpy()
+    assert np.array_equal(still[0], still[1])
+
+
+def test_the_answer_survives_the_noise(pool: Pool, digits: Dataset, inference: InferenceNetwork) -> None:
+    session = ObfuscationSession(pool.bundles[0])
+    right = answers(inference.network, digits.test.samples, through=session.obfuscate) == digits.test.labels
+    assert right.mean() > 0.6
+
+
+def test_the_channel_adds_the_noise_that_it_is_given_to_whole_levels() -> None:
+    torch.manual_seed(0)
+    channel = NoisyLevels(0.5).eval()
+    decided = torch.tensor([[0.0, 0.5, -9.0, math.nan, math.inf]])
+    noise = torch.tensor([[3.0, -2.0, 0.0, 1.0, 0.0]])
+    expected = torch.tensor([[3.0, round(64 * math.tanh(0.5)) - 2, -64.0, -63.0, 64.0]]) / 64
+    assert torch.equal(channel(decided, noise), expected)
+    drawn = channel(torch.zeros(4_000, 2)) * 64
+    assert torch.equal(drawn, drawn.round())
+    assert drawn.std() == pytest.approx(32, rel=0.05)
+
+
+@pytest.mark.parametrize("noise", [None, 0.0, -1.0, 0.01, 101.0, math.nan])
+def test_an_impossible_noise_is_refused(noise: float | None) -> None:
+    with pytest.raises(UsageError, match=r"a noise of 0\.02 to 100 for protection gaussian"):
+        Gaussian(8, noise=noise)
+
+
+def test_noise_with_which_not_one_number_keeps_to_the_budget_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"one number keeps to 1 bits, got 1\.38 bits; raise --noise"):
+        Gaussian(1, noise=0.5)
+
+
+@pytest.mark.parametrize("name", ["published", "coded", "adversarial", "randomised"])
+def test_noise_with_another_protection_is_refused(name: str) -> None:
+    bits = None if name in ("published", "adversarial") else 8
+    with pytest.raises(UsageError, match=f"no --noise with protection {name}, got 2"):
+        PROTECTIONS.get(name)(bits, noise=2.0)
