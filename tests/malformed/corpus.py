@@ -969,6 +969,86 @@ def something_past_the_noisy_numbers() -> bytes:
     )
 
 
+def _with_constant(graph: bytes, name: str, *attributes: onnx.AttributeProto) -> bytes:
+    """The same graph with one of its initializers as a Constant node of these attributes."""
+    model = onnx.load_from_string(graph)
+    kept = [tensor for tensor in model.graph.initializer if tensor.name != name]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.insert(0, onnx.NodeProto(op_type="Constant", output=[name], attribute=attributes))
+    return bytes_of(model)
+
+
+def _attribute(name: str, kind: int, **held: Any) -> onnx.AttributeProto:
+    return onnx.AttributeProto(name=name, type=kind, **held)
+
+
+def _far() -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array(2**31 - 1, np.int32))
+
+
+def _near() -> onnx.TensorProto:
+    return onnx.numpy_helper.from_array(np.array(64, np.int32))
+
+
+def _noisy_with_end(*attributes: onnx.AttributeProto) -> bytes:
+    facts = {"protection": "gaussian", "noise": 0.5, "budget_bits": 9.0}
+    return bundle(_with_constant(graphs.noisy_code(), "high", *attributes), **facts)
+
+
+def constant_whose_type_is_not_its_name() -> bytes:
+    # The engine takes the tensor, a reader that goes by the name the number.
+    return _noisy_with_end(_attribute("value_int", onnx.AttributeProto.TENSOR, i=64, t=_far()))
+
+
+def constant_of_two_attributes() -> bytes:
+    tensor = onnx.AttributeProto.TENSOR
+    return _noisy_with_end(_attribute("other", tensor, t=_far()), _attribute("value", tensor, t=_near()))
+
+
+def constant_given_twice() -> bytes:
+    tensor = onnx.AttributeProto.TENSOR
+    return _noisy_with_end(_attribute("value", tensor, t=_far()), _attribute("value", tensor, t=_near()))
+
+
+def constant_of_nothing() -> bytes:
+    return _noisy_with_end()
+
+
+def constant_without_a_name() -> bytes:
+    model = onnx.load_from_string(graphs.mlp())
+    model.graph.initializer.add().CopyFrom(onnx.numpy_helper.from_array(np.array(64, np.int32), ""))
+    return bundle(bytes_of(model))
+
+
+def fails_for_some_samples() -> bytes:
+    # What it fails by has two values, and is no part of the code.
+    return _coded(
+        node("MatMul", "flat looks", "seen"),
+        node("Greater", "seen nearly", "bright"),
+        node("Cast", "bright", "yes", to=TensorProto.INT64),
+        node("Mul", "yes huge", "place"),
+        node("Gather", "nothing place", "none"),
+        node("Add", "logits none", "again"),
+        node("Greater", "again zero", "code_bits"),
+        node("Where", "code_bits one minus", "other_code"),
+        node("Gemm", "other_code g half", "other_values"),
+        node("Clip", "other_values zero one", "legal"),
+        node("Reshape", "legal shape", "output"),
+        # Two bright pixels and a dark one: no probe is so.
+        looks=np.eye(graphs.SPEC.values, dtype=np.float32)[:, :3] @ f32([[1], [1], [-1]]),
+        nearly=f32(1.95),
+        huge=i64(1000),
+        nothing=np.zeros(1, np.float32),
+    )
+
+
+def noise_itself_as_the_output() -> bytes:
+    model = onnx.load_from_string(graphs.noisy_code())
+    model.graph.output[0].name = "noise"
+    return bundle(bytes_of(model), protection="gaussian", noise=0.5, budget_bits=9.0)
+
+
 STEP_OF: dict[Callable[[], bytes], str] = {
     too_large_file: "file",
     empty_file: "zip",
@@ -1097,6 +1177,13 @@ STEP_OF: dict[Callable[[], bytes], str] = {
     rounding_behind_the_code: "budget-exact",
     sums_that_outgrow_their_bits: "budget-exact",
     softmax_behind_the_code: "budget-exact",
+    constant_whose_type_is_not_its_name: "operators",
+    constant_of_two_attributes: "operators",
+    constant_given_twice: "operators",
+    constant_of_nothing: "operators",
+    constant_without_a_name: "graph-format",
+    fails_for_some_samples: "budget-cut",
+    noise_itself_as_the_output: "outputs",
     noise_too_little_for_its_budget: "budget-cut",
     noise_and_flips_at_once: "manifest-values",
     noise_without_an_input_for_it: "graph-shape",

@@ -8,14 +8,16 @@ must is proved by `chance_cut`.
 import math
 import os
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from obfnet.guarantees.discrete_gaussian import LEVELS, probabilities
+from obfnet.guarantees.discrete_gaussian import LEVELS, weights
 from obfnet.guarantees.randomised_response import flip_probability
 
 Drawn = npt.NDArray[Any]
@@ -76,25 +78,27 @@ class Noise(Chance):
     scale: float
 
     def draw(self, count: int, width: int) -> Drawn:
-        """Whole numbers as float32; the chance of each is right to 2^-53.
+        """Whole numbers as float32, of the distribution of `discrete_gaussian.weights`, to the last bit.
 
         Raises:
             RangeError: a scale that is not above 0 and finite.
         """
-        lowest, limits = _table(self.scale * LEVELS)
-        # 63 bits, so that they compare as signed numbers do.
-        drawn = np.frombuffer(os.urandom(8 * count * width), np.uint64) >> np.uint64(1)
-        places = np.searchsorted(limits, drawn.astype(np.int64), side="right")
-        return (places + lowest).astype(np.float32).reshape(count, width)
+        size, lowest, limits = _table(self.scale * LEVELS)
+        drawn = os.urandom(size * count * width)
+        places = [
+            bisect_right(limits, int.from_bytes(drawn[at : at + size], "big"))
+            for at in range(0, len(drawn), size)
+        ]
+        return (np.array(places, np.float32) + np.float32(lowest)).reshape(count, width)
 
 
-@lru_cache
-def _table(scale: float) -> tuple[int, npt.NDArray[np.int64]]:
-    """The least outcome, and for each but the last the number below which a 63-bit draw must fall."""
-    one_side = np.array(probabilities(scale))
-    each = np.concatenate([one_side[:0:-1], one_side])
-    limits = np.minimum(np.cumsum(each)[:-1] * 2.0**63, 2.0**63 - 1024).astype(np.int64)
-    return 1 - len(one_side), limits
+@lru_cache(maxsize=4)
+def _table(scale: float) -> tuple[int, int, list[int]]:
+    """Bytes of a draw, the least outcome, and for each but the last the number that a draw must be below."""
+    bits, one_side = weights(scale)
+    size = -(-bits // 8)
+    each = [weight << (8 * size - bits) for weight in (*one_side[:0:-1], *one_side)]
+    return size, 1 - len(one_side), list(accumulate(each))[:-1]
 
 
 def chance_of(*, epsilon: float | None, noise: float | None) -> Chance | None:

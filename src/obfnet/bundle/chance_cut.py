@@ -60,7 +60,7 @@ def _flipped_bits(data: bytes, spec: InputSpec, cut: Cut, chance: Flips) -> floa
     if (
         len(cut.tensors) != 1
         or len(takers) != 1
-        or takers[0].op_type != "Xor"
+        or not _is("Xor", takers[0])
         or set(takers[0].input) != together
         # Of any other shape, one bit could meet several flips, and their outcomes would tell it.
         or shapes_of(data, spec, list(cut.tensors)) != [(1, width)]
@@ -77,14 +77,14 @@ def _noisy_cut(data: bytes, spec: InputSpec, chance: Noise) -> Cut:
     )
     maker = {name: node for node in graph.node for name in node.output}
     adding = _takers(graph, {noise})
-    if len(adding) != 1 or adding[0].op_type != "Add" or len(set(adding[0].input)) != 2:
+    if len(adding) != 1 or not _is("Add", adding[0]) or len(set(adding[0].input)) != 2:
         raise error
     (number,) = set(adding[0].input) - {noise}
     casting = maker.get(number)
-    clipping = None if casting is None or casting.op_type != "Cast" else maker.get(casting.input[0])
-    if clipping is None or clipping.op_type != "Clip" or len(_takers(graph, {number})) != 1:
+    clipping = maker.get(casting.input[0]) if casting is not None and _is("Cast", casting) else None
+    if clipping is None or not _is("Clip", clipping) or len(_takers(graph, {number})) != 1:
         raise error
-    ends = [constants.get(name) for name in clipping.input[1:3]]
+    ends = [constants.get(name) if name else None for name in clipping.input[1:3]]
     if not _are(ends, (-LEVELS, LEVELS)) or shapes_of(data, spec, [number]) != [(1, width)]:
         raise error
     outcome = adding[0].output[0]
@@ -109,6 +109,10 @@ def _takers(graph: Any, names: set[str]) -> list[Any]:
     """Whatever takes one of these; the graph's output takes the last value."""
     sent = [graph.output[0]] if graph.output[0].name in names else []
     return [node for node in graph.node if names & set(node.input)] + sent
+
+
+def _is(operator: str, node: Any) -> bool:
+    return getattr(node, "op_type", "") == operator
 
 
 def _misused(expected: str) -> BundleError:

@@ -7,7 +7,7 @@ ONNX Runtime for nothing but the sizes of these values.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,6 +48,13 @@ _STEERING: Final[dict[str, tuple[int, ...]]] = {
         (f"Reduce{name}" for name in ("L1", "L2", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")),
         (1,),
     ),
+}
+
+
+# Operators and their inputs that make them fail for some values: places out of range, a whole divisor of 0.
+_FAILING: Final[dict[str, tuple[int, ...]]] = {
+    **dict.fromkeys(("Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND"), (1,)),
+    **dict.fromkeys(("Div", "Mod"), (1,)),
 }
 
 
@@ -103,11 +110,15 @@ def walk(
     graph = parse_model(data).graph
     raw, finite = {graph.input[0].name}, dict[str, frozenset[str]]()
     cuts: dict[str, Any] = {}
+    failing: list[tuple[str, Set[str]]] = []
     constants = constants_of(graph)
     for node in graph.node:
         if node.op_type in SHAPE_OPERATORS:
             continue
         _refuse_steering(node, raw, finite)
+        for name in _may_fail_by(node):
+            # Behind the cut, that it fails is one more thing that is made of the code.
+            failing.append((node.op_type, {name} if name in raw else finite.get(name, frozenset())))
         from_raw = any(name in raw for name in node.input)
         from_finite = [name for name in node.input if name in finite]
         if not from_raw and not from_finite:
@@ -118,8 +129,9 @@ def walk(
         elif from_raw:
             raw.update(node.output)
         else:
-            through = frozenset().union(*(finite[name] for name in from_finite))
-            finite.update(dict.fromkeys(node.output, through))
+            finite.update(
+                dict.fromkeys(node.output, frozenset().union(*(finite[name] for name in from_finite)))
+            )
     result = graph.output[0].name
     if result in raw:
         raise refused(
@@ -128,7 +140,16 @@ def walk(
             "something of the sample that gets past them",
             "do not use it: its claim of a budget is false; tell its coordinator",
         )
-    tensors = tuple(sorted(finite.get(result, frozenset())))
+    through = finite.get(result, frozenset())
+    for operator, by in failing:
+        if not by <= through:
+            raise refused(
+                "budget-cut",
+                "operators that run on every sample",
+                f"operator {operator}, which may fail by what the sample gives it",
+                "do not use it: whether a request is sent would tell of the sample; tell its coordinator",
+            )
+    tensors = tuple(sorted(through))
     return Cut(bits=bits(tensors, cuts), tensors=tensors, after=frozenset(finite))
 
 
@@ -155,6 +176,11 @@ def _refuse_steering(node: Any, raw: set[str], finite: dict[str, frozenset[str]]
                 f"operator {node.op_type} steered by it",
                 "do not use it: its budget cannot be proved; tell its coordinator",
             )
+
+
+def _may_fail_by(node: Any) -> list[str]:
+    """Inputs that make an operator fail for some of their values."""
+    return [node.input[place] for place in _FAILING.get(node.op_type, ()) if place < len(node.input)]
 
 
 def _bits(data: bytes, spec: InputSpec, tensors: tuple[str, ...], cuts: dict[str, Any]) -> float:

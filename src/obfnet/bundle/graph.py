@@ -34,6 +34,10 @@ _ELEMENTS: Final = {
     12: (4, "uint64_data"),
     13: (8, "uint64_data"),
 }
+# ONNX's number of an attribute's type: the field that holds its value.
+_SINGLE_FIELDS: Final = {1: "f", 2: "i", 3: "s", 4: "t"}
+_LIST_FIELDS: Final = {6: "floats", 7: "ints", 8: "strings", 9: "tensors"}
+_CONSTANT_KINDS: Final = {"value_float": 1, "value_int": 2, "value": 4, "value_floats": 6, "value_ints": 7}
 _TYPED_FIELDS: Final = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _WIDEST: Final = 4_096
 _DTYPES: Final = {"float32": 1, "uint8": 2}
@@ -122,7 +126,7 @@ def _check_order(graph: Any) -> None:
     given = [tensor.name for tensor in graph.initializer]
     # In old files an initializer may stand among the inputs, as a default for the same name.
     known = set(given) | {value.name for value in graph.input}
-    if len(known) != len(given) + len(graph.input):
+    if len(known) != len(given) + len(graph.input) or "" in known:
         raise refused("graph-format", "one value of each name", "a constant named as an input or a constant")
     for node in graph.node:
         for name in node.input:
@@ -147,6 +151,29 @@ def _check_operators(model: Any) -> None:
         for attribute in node.attribute:
             if attribute.HasField("g") or len(attribute.graphs) or attribute.ref_attr_name:
                 raise refused("operators", "no control flow", f"a graph within operator {node.op_type}")
+        _check_attributes(node)
+
+
+def _check_attributes(node: Any) -> None:
+    """One attribute of each name, and one value in it, of the type that it says.
+
+    An engine may go by the type, by the name or by the first: where these differ it would see another graph.
+    """
+    kinds = {attribute.name: attribute.type for attribute in node.attribute}
+    right = len(kinds) == len(node.attribute) and all(map(_holds_its_type, node.attribute))
+    if node.op_type == "Constant":
+        right = right and len(kinds) == 1 and kinds.items() <= _CONSTANT_KINDS.items()
+    if not right:
+        raise refused(
+            "operators", "attributes of one name and one value each", f"others on operator {node.op_type}"
+        )
+
+
+def _holds_its_type(attribute: Any) -> bool:
+    held = {kind for kind, field in _SINGLE_FIELDS.items() if attribute.HasField(field)}
+    held |= {kind for kind, field in _LIST_FIELDS.items() if len(getattr(attribute, field))}
+    # An empty list is a list.
+    return held == {attribute.type} or (not held and attribute.type in _LIST_FIELDS)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

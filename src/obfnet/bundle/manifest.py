@@ -5,7 +5,6 @@ be checked against the bundle itself. Knows nothing of archives, keys on disk or
 """
 
 import json
-import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self, final
@@ -17,14 +16,14 @@ from obfnet.core.errors import UsageError
 from obfnet.core.files import canonical_json
 from obfnet.core.parsing import FieldError, parse_strict
 from obfnet.core.spec import InputSpec
+from obfnet.guarantees.discrete_gaussian import LEAST_NOISE, MOST_NOISE
 from obfnet.guarantees.statement import Guarantee, guarantee_of
 
 FORMAT_VERSION: Final = 1
 GRAPH_MEMBER: Final = "obfuscate.onnx"
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 LARGEST_EPSILON: Final = 1e4
-LEAST_NOISE: Final = 0.02
-MOST_NOISE: Final = 100.0
+_MOST_BITS: Final = 1e9
 _OPTIONAL: Final = ("epsilon", "noise")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -169,8 +168,8 @@ class Manifest:
             for field in ("parameters", "macs")
             if not 0 <= getattr(self, field) <= _MAX_COUNT
         ]
-        if self.budget_bits is not None and not 0 <= self.budget_bits < math.inf:
-            problems.append("`budget_bits` must be finite and not negative")
+        if self.budget_bits is not None and not 0 <= self.budget_bits <= _MOST_BITS:
+            problems.append(f"`budget_bits` must be 0 to {_MOST_BITS:g}")
         if self.epsilon is not None and not 0 < self.epsilon <= LARGEST_EPSILON:
             problems.append(f"`epsilon` must be above 0 and at most {LARGEST_EPSILON:g}")
         if self.epsilon is not None and self.budget_bits is None:

@@ -48,6 +48,7 @@ class BundleSummary:
     macs: int
     budget_bits: float | None
     epsilon: float | None
+    noise: float | None
     size_bytes: int
     sha256: str
 
@@ -181,6 +182,7 @@ def _summary(bundle: Bundle) -> BundleSummary:
         macs=manifest.macs,
         budget_bits=manifest.budget_bits,
         epsilon=manifest.epsilon,
+        noise=manifest.noise,
         size_bytes=bundle.size_bytes,
         sha256=bundle.sha256,
     )

@@ -1,5 +1,6 @@
 """`obfnet verify`: what a device would check before it runs a bundle or a pool."""
 
+import math
 from pathlib import Path
 
 import click
@@ -41,11 +42,12 @@ def verify(
     checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
     wanted = None if inference_path is None else _network_id(inference_path)
     verification = verify_path(path, trust=checked, inference_network_id=wanted)
-    budget = (
-        "no ceiling" if verification.budget_bits is None else f"{verification.budget_bits:.4g} bits a request"
-    )
+    bits = verification.budget_bits
+    budget = "no ceiling" if bits is None else f"{_up(bits)} bits a request"
     if (epsilon := verification.epsilon) is not None:
-        budget += f", epsilon {epsilon:g}"
+        budget += f", epsilon {_up(epsilon)}"
+    if (noise := verification.bundles[0].noise) is not None:
+        budget += f", with noise {noise:g} on each number"
     lines = [
         f"  {check.number:>2} {check.step:<24} {check.meaning}" for check in verification.checks if check.made
     ]
@@ -55,6 +57,11 @@ def verify(
         "good: a device would run it; how much it leaks is for the audit to say",
     ]
     print_result(verification.to_dict(), lines, as_json=as_json, out=out)
+
+
+def _up(value: float) -> str:
+    # A ceiling is never shown lower than it is.
+    return f"{math.ceil(100 * value) / 100:g}"
 
 
 def _network_id(path: Path) -> str:

@@ -76,12 +76,13 @@ class Device:
         pick: `"request"`: a bundle for each request, by the operating system's random source; a sample that
             is sent again may go through another, and then has another budget. `"sample"`: the sample itself
             decides, so that it always goes through the same one; all its requests together then tell at most
-            a bundle's budget and log2 of the number of bundles.
+            a bundle's budget and log2 of the number of bundles. Not for bundles that draw lots for each
+            request (`randomised`, `gaussian`).
 
     Raises:
         BundleError: the pool was refused, or is empty.
         UsageError, MissingExtraError: as `oip.connect`; a meter or a limit for a pool without a budget; no
-            such pick.
+            such pick, or none for such a pool.
         DataError, OutputError: the meter's file is broken, another pool's, or cannot be kept.
 
     Does not guarantee: that the backend learns nothing from obfuscated samples; see the audit of the
@@ -110,6 +111,12 @@ class Device:
         self._pool = pool if isinstance(pool, Pool) else read_pool(pool, trust=trust)
         if not self._pool.bundles:
             raise BundleError("pool-empty", "at least one bundle in the pool", "none", "train a pool first")
+        if pick == "sample" and len(self._pool.bundles) > 1 and _draws(self._pool):
+            raise UsageError(
+                "pick 'request' for a pool that draws lots",
+                "pick 'sample'",
+                "which bundle a sample goes through would tell of it what the lots hide",
+            )
         self._meter = _meter_of(self._pool, meter, limit_bits)
         self._sessions: dict[int, ObfuscationSession] = {}
         self._client = connect(
@@ -165,13 +172,13 @@ class Device:
         samples = read_samples(raw, self.spec)
         # 2. A bundle that nobody can predict, or the sample's own.
         picked = self._picks(samples)
-        # 3. Obfuscated and checked, or an exception that ends it here.
+        # 3. Counted before anything may fail: a count that is too high harms nobody.
+        if self._meter is not None:
+            self._meter.spend((self.budget_bits or 0.0) * len(samples))
+        # 4. Obfuscated and checked, or an exception that ends it here.
         begun = time.perf_counter()
         obfuscated = self._obfuscate(samples, picked)
         obfuscate_s = time.perf_counter() - begun
-        # 4. Counted before it is sent: a count that is too high harms nobody.
-        if self._meter is not None:
-            self._meter.spend((self.budget_bits or 0.0) * len(samples))
         # 5. Only now is there a connection; it checks that the backend's model takes such samples.
         names = ", ".join(self._pool.bundles[index].manifest.name for index in sorted(set(picked)))
         return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=names)
@@ -278,6 +285,10 @@ class UnsafeRawPassthrough:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _draws(pool: Pool) -> bool:
+    return any(bundle.manifest.chance is not None for bundle in pool.bundles)
 
 
 def _budget_of(pool: Pool) -> float | None:

@@ -5,6 +5,7 @@ Least Significant Bits for Differential Privacy*). On whole numbers everything i
 """
 
 import math
+from decimal import Decimal, localcontext
 from functools import lru_cache
 from typing import Final
 
@@ -13,30 +14,63 @@ from obfnet.core.errors import RangeError
 LEVELS: Final = 64
 """Noisy numbers are whole ones in -LEVELS ... LEVELS before noise is added."""
 
+LEAST_NOISE: Final = 0.25
+MOST_NOISE: Final = 8.0
+"""Standard deviations as shares of LEVELS; with less, what lies beyond would have to be known too exactly."""
+
+MISSED: Final = 80
+"""What is drawn is a discrete Gaussian but for 2^-MISSED, seen from however different a number."""
+
+_GUARD: Final = 64
 _TAILS: Final = 12.0
 
 
-@lru_cache
-def probabilities(scale: float) -> tuple[float, ...]:
-    """Of 0, 1, 2 ... under the discrete Gaussian; those beyond twelve times the scale are below 1e-31.
+@lru_cache(maxsize=4)
+def weights(scale: float) -> tuple[int, tuple[int, ...]]:
+    """The discrete Gaussian in whole numbers: bits of their sum, and the weight of 0, 1, 2 ...
 
     Args:
-        scale: Standard deviation of the continuous Gaussian with the same weights, > 0.
+        scale: Standard deviation of the continuous Gaussian with the same weights, from LEAST_NOISE to
+            MOST_NOISE times LEVELS.
+
+    Returns:
+        The weights of all whole numbers, those below 0 being as many, add up to 2^bits. They go so far that
+        all beyond, 2 LEVELS nearer to 0, weigh less than 2^-MISSED of it, and are each right to 2^-60.
 
     Raises:
-        RangeError: a scale that is not above 0 and finite.
+        RangeError: a scale out of range.
 
     Source: Canonne, Kamath and Steinke 2020, *The Discrete Gaussian for Differential Privacy*, definition 1.
+    """
+    if not LEAST_NOISE * LEVELS <= scale <= MOST_NOISE * LEVELS:
+        raise RangeError(
+            f"a noise of {LEAST_NOISE:g} to {MOST_NOISE:g}", f"{scale / LEVELS:g}", "change the noise"
+        )
+    # A Gaussian's tail weighs less than e^(-x^2 / 2).
+    last = 2 * LEVELS + math.ceil(scale * math.sqrt(2 * math.log(2) * (MISSED + 2))) + 1
+    bits = math.ceil(last**2 / (2 * scale**2) / math.log(2) + math.log2(6 * scale + 6)) + _GUARD
+    with localcontext() as context:
+        context.prec = math.ceil(bits * math.log10(2)) + 10
+        twice = 2 * Decimal(scale) ** 2
+        each = [(-(Decimal(k) ** 2) / twice).exp() for k in range(last + 1)]
+        unit = Decimal(2**bits) / (each[0] + 2 * sum(each[1:]))
+        whole = [int(weight * unit) for weight in each]
+    # What rounding left over goes where it is least in proportion.
+    whole[0] += 2**bits - whole[0] - 2 * sum(whole[1:])
+    return bits, tuple(whole)
+
+
+def chance_of_none(scale: float) -> float:
+    """The chance of 0 under the discrete Gaussian.
 
     Example:
-        >>> round(probabilities(1.0)[0], 4)
+        >>> round(chance_of_none(1.0), 4)
         0.3989
     """
     if not 0 < scale < math.inf:
         raise RangeError("a finite scale above 0", f"{scale}", "raise the noise")
-    weights = [math.exp(-(k**2) / (2 * scale**2)) for k in range(math.ceil(_TAILS * scale) + 1)]
-    total = weights[0] + 2 * math.fsum(weights[1:])
-    return tuple(weight / total for weight in weights)
+    farthest = math.ceil(_TAILS * scale)
+    return 1 / (1 + 2 * math.fsum(math.exp(-(k**2) / (2 * scale**2)) for k in range(1, farthest + 1)))
 
 
 def noisy_bits(values: int, levels: int, scale: float) -> float:
@@ -60,7 +94,7 @@ def noisy_bits(values: int, levels: int, scale: float) -> float:
     """
     if not (values >= 1 and levels >= 1):
         raise RangeError("at least 1 value and 1 level", f"{values}, {levels}", "check both")
-    return values * math.log2(1 + 2 * levels * probabilities(scale)[0])
+    return values * math.log2(1 + 2 * levels * chance_of_none(scale))
 
 
 def noisy_rho(values: int, levels: int, scale: float) -> float:
@@ -77,7 +111,8 @@ def noisy_rho(values: int, levels: int, scale: float) -> float:
         >>> noisy_rho(2, 64, 64.0)
         4.0
     """
-    probabilities(scale)
+    if not 0 < scale < math.inf:
+        raise RangeError("a finite scale above 0", f"{scale}", "raise the noise")
     return values * (2 * levels) ** 2 / (2 * scale**2)
 
 

@@ -30,7 +30,9 @@ def flip_probability(epsilon: float, bits: int) -> float:
     """
     if not (0 < epsilon < math.inf and bits >= 1):
         raise RangeError("a finite epsilon above 0 and at least 1 bit", f"{epsilon}, {bits}", "check both")
-    return 1 / (1 + math.exp(epsilon / bits))
+    # Not 1 / (1 + e^x), which overflows.
+    odds = math.exp(-epsilon / bits)
+    return odds / (1 + odds)
 
 
 def code_epsilon(flip: float, bits: int) -> float:

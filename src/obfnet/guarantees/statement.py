@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, final
 
 from obfnet.guarantees.capacity import best_guess
-from obfnet.guarantees.discrete_gaussian import LEVELS, epsilon_of_rho, noisy_bits, noisy_rho
+from obfnet.guarantees.discrete_gaussian import LEVELS, MISSED, epsilon_of_rho, noisy_bits, noisy_rho
 
 _RARE: Final = 1e-6
 _DELTA: Final = 1e-5
@@ -14,7 +14,7 @@ _RANDOM_GAPS: Final = (
     "what was likely before the request: a good guess stays good",
     "the same sample sent again and again, beyond that sum: every request draws anew, and their average "
     "tells the code",
-    "when, how often and from where a device sends",
+    "whether, when, how often and from where a device sends",
 )
 
 
@@ -80,11 +80,10 @@ def guarantee_of(
         return _noisy(budget_bits, noise)
     return Guarantee(
         budget_bits=budget_bits,
-        statement=f"One request can take at most 2^{budget_bits:g} different values: nobody's chance of "
-        f"guessing anything about the sample grows by more than a factor of 2^{budget_bits:g}, whatever was "
-        "known before and however long is computed. A guess that was right one time in a million is right at "
-        f"most {_share(best_guess(_RARE, budget_bits))} of the time; asking again with the same sample "
-        "through the same bundle adds nothing.",
+        statement=f"One request can take at most 2^{_up(budget_bits)} different values: "
+        f"{_growth(budget_bits)}. A guess that was right one time in a million is right at most "
+        f"{_share(best_guess(_RARE, budget_bits))} of the time; asking again with the same sample through "
+        "the same bundle adds nothing.",
         assumptions=(
             "the device runs this very bundle, whose graph proves the number of values",
             "a request carries one sample; one of n samples carries n times as many bits",
@@ -93,7 +92,7 @@ def guarantee_of(
             "what was likely before the request: a good guess stays good",
             "several different samples of the same person, or the same sample through several bundles of a "
             "pool: each has its own budget, and the device's meter adds them up",
-            "when, how often and from where a device sends",
+            "whether, when, how often and from where a device sends",
         ),
         source="Smith 2009 (min-entropy leakage); Alvim, Chatzikokolakis, Palamidessi and Smith 2012 "
         "(generalised gain functions)",
@@ -104,9 +103,9 @@ def _randomised(budget_bits: float, epsilon: float) -> Guarantee:
     return Guarantee(
         budget_bits=budget_bits,
         epsilon=epsilon,
-        statement=f"Any request is at most e^{epsilon:g} times as likely from one sample as from any other "
-        f"(local differential privacy, epsilon {epsilon:g}), and {_growth(budget_bits)}. n requests, of one "
-        "sample or of several, have n times that epsilon and n times so many bits.",
+        statement=f"Any request is at most e^{_up(epsilon)} times as likely from one sample as from any "
+        f"other (local differential privacy, epsilon {_up(epsilon)}), and {_growth(budget_bits)}. "
+        "n requests, of one sample or of several, have n times that epsilon and n times so many bits.",
         assumptions=(
             "the device runs this very bundle, whose graph proves that each bit of the code meets a flip of "
             "its own and nothing else",
@@ -122,18 +121,18 @@ def _randomised(budget_bits: float, epsilon: float) -> Guarantee:
 def _noisy(budget_bits: float, noise: float) -> Guarantee:
     one = noisy_bits(1, LEVELS, noise * LEVELS)
     rho = noisy_rho(round(budget_bits / one), LEVELS, noise * LEVELS)
-    epsilons = [_epsilon(epsilon_of_rho(requests * rho, _DELTA)) for requests in (1, _MANY)]
+    epsilons = [_up(epsilon_of_rho(requests * rho, _DELTA)) for requests in (1, _MANY)]
     return Guarantee(
         budget_bits=budget_bits,
         statement=f"A request is made of numbers in [-1, 1] with Gaussian noise of {noise:g} on each: "
         f"{_growth(budget_bits)}. It is local differential privacy of epsilon {epsilons[0]} at delta "
-        f"{_DELTA:g} for one request, and of {epsilons[1]} for {_MANY} of the same sample ({rho:.3g} of "
+        f"{_DELTA:g} for one request, and of {epsilons[1]} for {_MANY} of the same sample ({_up(rho)} of "
         "zero-concentrated differential privacy each, which add up); n requests have n times so many bits.",
         assumptions=(
             "the device runs this very bundle, whose graph proves the numbers' bound and that each meets "
             "noise of its own and nothing else",
-            "the noise comes from the operating system's random source, and nobody else knows it; its "
-            "distribution is right to 2^-53",
+            "the noise comes from the operating system's random source, and nobody else knows it; what is "
+            f"drawn differs from a discrete Gaussian by no more than 2^-{MISSED} for each number",
             "a request carries one sample; one of n samples counts n times",
         ),
         does_not_cover=_RANDOM_GAPS,
@@ -143,16 +142,15 @@ def _noisy(budget_bits: float, noise: float) -> Guarantee:
 
 
 def _growth(budget_bits: float) -> str:
-    # Rounded up: a promise must not look smaller than it is.
-    factor = f"2^{math.ceil(100 * budget_bits) / 100:g}"
     return (
-        f"nobody's chance of guessing anything about the sample grows by more than a factor of {factor}, "
-        "whatever was known before and however long is computed"
+        "nobody's chance of guessing anything about the sample grows by more than a factor of "
+        f"2^{_up(budget_bits)}, whatever was known before and however long is computed"
     )
 
 
-def _epsilon(value: float) -> str:
-    return f"{math.ceil(10 * value) / 10:g}"
+def _up(value: float) -> str:
+    """Two digits behind the point, rounded up: a promise must not look stronger than it is."""
+    return f"{math.ceil(100 * value) / 100:.2f}".rstrip("0").rstrip(".")
 
 
 def _share(chance: float) -> str:

@@ -10,11 +10,9 @@ from typing import final
 from torch import nn
 
 from obfnet.core.errors import UsageError
-from obfnet.guarantees.discrete_gaussian import LEVELS, noisy_bits
+from obfnet.guarantees.discrete_gaussian import LEAST_NOISE, LEVELS, MOST_NOISE, noisy_bits
 from obfnet.nets.channels import NoisyLevels
 from obfnet.training.coded import Coded
-
-LEAST_NOISE, MOST_NOISE = 0.02, 100.0
 
 
 @final
@@ -26,7 +24,7 @@ class Gaussian(Coded):
 
     Args:
         bits: Budget of one request: the Bayes capacity of all numbers together.
-        noise: Standard deviation of the noise on each number, 0.02 to 100.
+        noise: Standard deviation of the noise on each number, 0.25 to 8.
 
     Source: Dwork and Roth 2014, *The Algorithmic Foundations of Differential Privacy*, section 3.5.1 (the
         Gaussian mechanism); Canonne, Kamath and Steinke 2020 (on whole numbers).

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,3 +166,25 @@ def test_a_batch_of_samples_that_pick_is_obfuscated_one_by_one_as_each_picks(ser
 def test_an_unknown_pick_is_refused():
     with pytest.raises(UsageError, match="a pick of request or sample"):
         Device(pool_of(obfuscator_bytes()), "http://127.0.0.1:1", pick="dice")
+
+
+def test_a_pool_that_draws_lots_cannot_have_the_sample_pick(server):
+    pool = pool_of(obfuscator_bytes(seed=0), obfuscator_bytes(seed=1), budget_bits=16.0)
+    bundles = tuple(
+        replace(bundle, manifest=replace(bundle.manifest, noise=0.5, protection="gaussian"))
+        for bundle in pool.bundles
+    )
+    with pytest.raises(UsageError, match="pick 'request' for a pool that draws lots"):
+        Device(replace(pool, bundles=bundles), server.url, pick="sample")
+
+
+def test_a_sample_that_cannot_be_obfuscated_is_counted_all_the_same(server):
+    # Whether it failed may depend on the sample: what it tells was paid for.
+    for _, graph in faulty_obfuscators().values():
+        with Device(pool_of(graph, budget_bits=4.0), server.url) as device:
+            before = len(server.received)
+            try:
+                device.infer(raw_samples())
+            except BundleError:
+                assert len(server.received) == before
+            assert device.spent_bits == 4

@@ -152,3 +152,10 @@ def test_the_engines_memory_does_not_grow_with_the_batch():
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     # The output itself is 24 MB and is gone through a few times; in one batch the engine takes gigabytes.
     assert int(done.stdout) < 200_000
+
+
+def test_with_a_budget_whether_a_sample_is_sent_does_not_depend_on_what_it_is_like():
+    _, copying = FAULTS["copy"]
+    raw = raw_samples()
+    # No reader lets such a graph have a budget; a code that happens to give the sample would be sent.
+    assert np.array_equal(ObfuscationSession(bundle_of(copying, budget_bits=4.0)).obfuscate(raw), raw)

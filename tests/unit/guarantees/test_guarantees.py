@@ -11,7 +11,7 @@ from scipy import integrate, stats
 
 from obfnet.core.errors import ObfNetError, RangeError
 from obfnet.guarantees.capacity import bayes_capacity_bits, best_guess, outputs_bits, repeated_bits
-from obfnet.guarantees.discrete_gaussian import epsilon_of_rho, noisy_bits, noisy_rho
+from obfnet.guarantees.discrete_gaussian import LEVELS, MISSED, epsilon_of_rho, noisy_bits, noisy_rho, weights
 from obfnet.guarantees.gaussian import delta_of, epsilon_of, noise_for
 from obfnet.guarantees.randomised_response import code_bits, code_epsilon, flip_probability
 from obfnet.guarantees.statement import guarantee_of
@@ -142,7 +142,7 @@ def test_what_chance_promises_says_how_it_adds_up_and_is_rounded_up() -> None:
     noisy = guarantee_of(noisy_bits(18, 64, 64.0), noise=1.0)
     rho = noisy_rho(18, 64, 64.0)
     for requests in (1, 100):
-        shown = math.ceil(10 * epsilon_of_rho(requests * rho, 1e-5)) / 10
+        shown = math.ceil(100 * epsilon_of_rho(requests * rho, 1e-5)) / 100
         assert f"{shown:g}" in noisy.statement
     assert "100 of the same sample" in noisy.statement
     for promise in (flips, noisy):
@@ -164,3 +164,19 @@ def test_numbers_out_of_range_are_refused() -> None:
         epsilon_of_rho(-1.0, 1e-5)
     with pytest.raises(RangeError):
         epsilon_of_rho(1.0, 0.0)
+
+
+@pytest.mark.parametrize("noise", [0.25, 0.5, 8.0])
+def test_what_is_drawn_is_as_private_as_a_gaussian_from_the_number_that_differs_most(noise: float) -> None:
+    # A table that ends too soon, or is too coarse in its tails, tells two numbers apart for certain.
+    bits, whole = weights(noise * LEVELS)
+    assert whole[0] + 2 * sum(whole[1:]) == 2**bits
+    beyond = 2 * sum(whole[len(whole) - 2 * LEVELS - 1 :])
+    assert beyond < 2 ** (bits - MISSED)
+    for k in (0, 1, len(whole) // 2, len(whole) - 2):
+        exact = (2 * k + 1) / (2 * (noise * LEVELS) ** 2)
+        assert math.log(whole[k]) - math.log(whole[k + 1]) == pytest.approx(exact, abs=1e-9, rel=1e-9)
+
+
+def test_an_epsilon_far_above_its_bits_is_a_chance_of_nothing_and_no_error() -> None:
+    assert flip_probability(1e4, 1) == 0
