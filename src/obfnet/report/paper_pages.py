@@ -33,7 +33,7 @@ samples can tell apart (two standard errors). Elsewhere remote inference buys on
 inference network.
 """
 _SHORTENED: Final = """\
-These rows were trained less: with full training either side may come out ahead.
+Some rows were trained less, as their tables say: with full training either side may come out ahead.
 """
 _LISTED: Final = 3
 

@@ -535,3 +535,9 @@ def test_pictures_are_optional_in_every_part():
     assert "leaked most" not in page.text
     unknown = replace(DIGITS, normalised=np.full(5, np.nan))
     assert "nan" not in page_of(None, unknown).text
+
+
+def test_a_ceiling_is_never_shown_lower_than_it_is():
+    result = audit_result()
+    result["guarantee"] |= {"budget_bits": 13.0701, "epsilon": 6.5917, "statement": "S."}
+    assert "13.08 bits a request, epsilon 6.6" in page_of(result).text
