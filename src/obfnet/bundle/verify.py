@@ -147,6 +147,9 @@ def _checks(
     not_made = set() if inference_network_id is not None else set(_ONLY_WHEN_ASKED)
     if all(bundle.manifest.budget_bits is None for bundle in bundles):
         not_made |= set(_ONLY_WITH_A_BUDGET)
+    elif all(bundle.manifest.noise is not None for bundle in bundles):
+        # What comes behind the noise is made of it, rounded or not.
+        not_made.add("budget-exact")
     return tuple(
         Check(
             number=number,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from obfnet.attacks.known_network import KnownNetwork
-from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
+from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool, verify
 from obfnet.core.errors import UsageError
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
@@ -56,6 +56,14 @@ def test_a_bundle_carries_its_noise_and_the_ceiling_that_follows_from_it(pool: P
     assert (bundle.manifest.protection, bundle.manifest.noise) == ("gaussian", NOISE)
     one = math.log2(1 + 2 / (NOISE * math.sqrt(2 * math.pi)))
     assert bundle.manifest.budget_bits == pytest.approx(math.floor(BITS / one) * one, abs=1e-6)
+
+
+def test_verify_shows_the_noise_and_no_check_that_it_does_not_make(pool: Pool) -> None:
+    found = verify(pool.folder, trust=Trust(explicit=(pool.public_key,)))
+    assert found.bundles[0].noise == NOISE
+    made = {check.step for check in found.checks if check.made}
+    assert "budget-cut" in made
+    assert "budget-exact" not in made
 
 
 def test_no_two_requests_of_a_sample_are_the_same_and_their_mean_is_what_noise_hides(
