@@ -103,17 +103,11 @@ def mlp(spec: InputSpec = SPEC, *, hidden: int = 12, seed: int = 0) -> bytes:
     return bytes_of(mlp_model(spec, hidden=hidden, seed=seed))
 
 
-def signed_code(*tail: onnx.NodeProto, bits: int = 6, **constants: np.ndarray) -> bytes:
-    """A fair O with a code of signs: `code` of `logits`, and `generated` of `code`.
-
-    Args:
-        tail: Nodes from `flat`, `logits`, `code` or `generated` to `output`; none sends what was generated.
-        bits: Length of the code.
-        constants: Others than the fair ones: `w` (VALUES, bits), `g` (bits, VALUES), or further ones.
-    """
+def _code(bits: int) -> dict[str, np.ndarray]:
+    """Constants of a fair code: `w` (VALUES, bits) decides it, `g` (bits, VALUES) makes a sample of it."""
     random = np.random.default_rng(0)
     values = SPEC.values
-    fair = {
+    return {
         "w": random.normal(0, 1, (values, bits)).astype(np.float32),
         "g": (random.integers(-32, 33, (bits, values)) / 256).astype(np.float32),
         "half": np.full(values, 0.5, np.float32),
@@ -122,6 +116,16 @@ def signed_code(*tail: onnx.NodeProto, bits: int = 6, **constants: np.ndarray) -
         "minus": f32(-1),
         "shape": i64(-1, *SPEC.shape),
     }
+
+
+def signed_code(*tail: onnx.NodeProto, bits: int = 6, **constants: np.ndarray) -> bytes:
+    """A fair O with a code of signs: `code` of `logits`, and `generated` of `code`.
+
+    Args:
+        tail: Nodes from `flat`, `logits`, `code` or `generated` to `output`; none sends what was generated.
+        bits: Length of the code.
+        constants: Others than the fair ones: `w` (VALUES, bits), `g` (bits, VALUES), or further ones.
+    """
     nodes = [
         node("Flatten", "input", "flat", axis=1),
         node("Gemm", "flat w", "logits"),
@@ -131,7 +135,7 @@ def signed_code(*tail: onnx.NodeProto, bits: int = 6, **constants: np.ndarray) -
         node("Clip", "values zero one", "generated"),
         *(tail or (node("Reshape", "generated shape", "output"),)),
     ]
-    return bytes_of(graph_of(nodes, fair | constants))
+    return bytes_of(graph_of(nodes, _code(bits) | constants))
 
 
 def flipped_code(
@@ -152,17 +156,6 @@ def flipped_code(
         name: Its name.
         constants: Further ones.
     """
-    random = np.random.default_rng(0)
-    values = SPEC.values
-    fair = {
-        "w": random.normal(0, 1, (values, bits)).astype(np.float32),
-        "g": (random.integers(-32, 33, (bits, values)) / 256).astype(np.float32),
-        "half": np.full(values, 0.5, np.float32),
-        "zero": f32(0),
-        "one": f32(1),
-        "minus": f32(-1),
-        "shape": i64(-1, *SPEC.shape),
-    }
     nodes = [
         node("Flatten", "input", "flat", axis=1),
         node("Gemm", "flat w", "logits"),
@@ -174,7 +167,7 @@ def flipped_code(
         node("Reshape", "generated shape", "output"),
     ]
     given = helper.make_tensor_value_info(name, kind, list(flips or ("N", bits)))
-    return bytes_of(graph_of(nodes, fair | constants, further=[given]))
+    return bytes_of(graph_of(nodes, _code(bits) | constants, further=[given]))
 
 
 def noisy_code(
@@ -188,17 +181,13 @@ def noisy_code(
         noise: Shape of the second input.
         constants: Others than the fair ones: `low`, `high`, or further ones.
     """
-    random = np.random.default_rng(0)
-    values = SPEC.values
-    fair = {
-        "w": random.normal(0, 30, (values, bits)).astype(np.float32),
-        "g": (random.normal(0, 1, (bits, values)) / 256).astype(np.float32),
-        "half": np.full(values, 0.5, np.float32),
-        "zero": f32(0),
-        "one": f32(1),
+    code = _code(bits)
+    # Numbers of the size that noise has, and a generator for them.
+    fair = code | {
+        "w": code["w"] * f32(30),
+        "g": code["g"] / f32(64),
         "low": np.array(-64, np.int32),
         "high": np.array(64, np.int32),
-        "shape": i64(-1, *SPEC.shape),
     }
     nodes = [
         node("Flatten", "input", "flat", axis=1),

@@ -1,6 +1,5 @@
 """`obfnet verify`: what a device would check before it runs a bundle or a pool."""
 
-import math
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ from obfnet.bundle import verify as verify_path
 from obfnet.cli.options import common_options, print_result, trust_option
 from obfnet.core.errors import DataError
 from obfnet.core.files import sha256_hex
+from obfnet.guarantees.statement import rounded_up
 
 
 @click.command()
@@ -43,9 +43,9 @@ def verify(
     wanted = None if inference_path is None else _network_id(inference_path)
     verification = verify_path(path, trust=checked, inference_network_id=wanted)
     bits = verification.budget_bits
-    budget = "no ceiling" if bits is None else f"{_up(bits)} bits a request"
+    budget = "no ceiling" if bits is None else f"{rounded_up(bits)} bits a request"
     if (epsilon := verification.epsilon) is not None:
-        budget += f", epsilon {_up(epsilon)}"
+        budget += f", epsilon {rounded_up(epsilon)}"
     if (noise := verification.bundles[0].noise) is not None:
         budget += f", with noise {noise:g} on each number"
     lines = [
@@ -57,11 +57,6 @@ def verify(
         "good: a device would run it; how much it leaks is for the audit to say",
     ]
     print_result(verification.to_dict(), lines, as_json=as_json, out=out)
-
-
-def _up(value: float) -> str:
-    # A ceiling is never shown lower than it is.
-    return f"{math.ceil(100 * value) / 100:g}"
 
 
 def _network_id(path: Path) -> str:

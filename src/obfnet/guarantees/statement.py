@@ -80,7 +80,7 @@ def guarantee_of(
         return _noisy(budget_bits, noise)
     return Guarantee(
         budget_bits=budget_bits,
-        statement=f"One request can take at most 2^{_up(budget_bits)} different values: "
+        statement=f"One request can take at most 2^{rounded_up(budget_bits)} different values: "
         f"{_growth(budget_bits)}. A guess that was right one time in a million is right at most "
         f"{_share(best_guess(_RARE, budget_bits))} of the time; asking again with the same sample through "
         "the same bundle adds nothing.",
@@ -99,12 +99,25 @@ def guarantee_of(
     )
 
 
+def rounded_up(value: float) -> str:
+    """A ceiling as text, with at most two digits behind the point: never shown lower than it is.
+
+    Args:
+        value: ≥ 0.
+
+    Example:
+        >>> rounded_up(13.0701), rounded_up(16.0)
+        ('13.08', '16')
+    """
+    return f"{math.ceil(100 * value) / 100:.2f}".rstrip("0").rstrip(".")
+
+
 def _randomised(budget_bits: float, epsilon: float) -> Guarantee:
     return Guarantee(
         budget_bits=budget_bits,
         epsilon=epsilon,
-        statement=f"Any request is at most e^{_up(epsilon)} times as likely from one sample as from any "
-        f"other (local differential privacy, epsilon {_up(epsilon)}), and {_growth(budget_bits)}. "
+        statement=f"Any request is at most e^{rounded_up(epsilon)} times as likely from one sample as from "
+        f"any other (local differential privacy, epsilon {rounded_up(epsilon)}), and {_growth(budget_bits)}. "
         "n requests, of one sample or of several, have n times that epsilon and n times so many bits.",
         assumptions=(
             "the device runs this very bundle, whose graph proves that each bit of the code meets a flip of "
@@ -121,13 +134,13 @@ def _randomised(budget_bits: float, epsilon: float) -> Guarantee:
 def _noisy(budget_bits: float, noise: float) -> Guarantee:
     one = noisy_bits(1, LEVELS, noise * LEVELS)
     rho = noisy_rho(round(budget_bits / one), LEVELS, noise * LEVELS)
-    epsilons = [_up(epsilon_of_rho(requests * rho, _DELTA)) for requests in (1, _MANY)]
+    epsilons = [rounded_up(epsilon_of_rho(requests * rho, _DELTA)) for requests in (1, _MANY)]
     return Guarantee(
         budget_bits=budget_bits,
         statement=f"A request is made of numbers in [-1, 1] with Gaussian noise of {noise:g} on each: "
         f"{_growth(budget_bits)}. It is local differential privacy of epsilon {epsilons[0]} at delta "
-        f"{_DELTA:g} for one request, and of {epsilons[1]} for {_MANY} of the same sample ({_up(rho)} of "
-        "zero-concentrated differential privacy each, which add up); n requests have n times so many bits.",
+        f"{_DELTA:g} for one request, and of {epsilons[1]} for {_MANY} of the same sample "
+        f"({rounded_up(rho)} of zero-concentrated differential privacy each, which add up); n requests have n times so many bits.",
         assumptions=(
             "the device runs this very bundle, whose graph proves the numbers' bound and that each meets "
             "noise of its own and nothing else",
@@ -144,13 +157,8 @@ def _noisy(budget_bits: float, noise: float) -> Guarantee:
 def _growth(budget_bits: float) -> str:
     return (
         "nobody's chance of guessing anything about the sample grows by more than a factor of "
-        f"2^{_up(budget_bits)}, whatever was known before and however long is computed"
+        f"2^{rounded_up(budget_bits)}, whatever was known before and however long is computed"
     )
-
-
-def _up(value: float) -> str:
-    """Two digits behind the point, rounded up: a promise must not look stronger than it is."""
-    return f"{math.ceil(100 * value) / 100:.2f}".rstrip("0").rstrip(".")
 
 
 def _share(chance: float) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.core.errors import ShapeError
+from obfnet.guarantees.statement import rounded_up
 from obfnet.report.audit_verdict import conclusion, span, verdict
 from obfnet.report.learning_curve import draw_learning_curve
 from obfnet.report.page import render_page
@@ -175,6 +176,7 @@ def render_audit(result: Mapping[str, Any], pictures: AuditPictures | None) -> s
             "number": number,
             "interval": interval,
             "plain": _plain,
+            "rounded_up": rounded_up,
         },
     )
 

@@ -11,28 +11,16 @@ from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_ke
 from obfnet.core.errors import UsageError
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
-from obfnet.data.cases import load_case
 from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Schedule
 from obfnet.nets.channels import NoisyLevels
 from obfnet.training.classifier import answers
 from obfnet.training.gaussian import Gaussian
-from obfnet.training.inference import InferenceNetwork, train_inference
+from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.protections import PROTECTIONS
 
 BITS, NOISE = 12, 0.5
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_case("digits")
-
-
-@pytest.fixture(scope="module")
-def inference(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> InferenceNetwork:
-    folder = tmp_path_factory.mktemp("inference")
-    return train_inference(digits, out=folder, architecture="mlp", schedule=Schedule(epochs=20), place="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,12 @@ from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_ke
 from obfnet.core.errors import UsageError
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
-from obfnet.data.cases import load_case
 from obfnet.edge import ObfuscationSession
 from obfnet.edge.timing import time_obfuscation
 from obfnet.fitting import Schedule
 from obfnet.nets.coded import CodedObfuscation
 from obfnet.training.classifier import answers
-from obfnet.training.inference import InferenceNetwork, train_inference
+from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
 from obfnet.training.protections import PROTECTIONS, Purpose
 from obfnet.training.randomised import Randomised
@@ -26,17 +25,6 @@ from obfnet.training.randomised import Randomised
 BITS, EPSILON = 4, 4 * math.log(9)
 # One bit in ten is inverted.
 CEILING = BITS * math.log2(1.8)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_case("digits")
-
-
-@pytest.fixture(scope="module")
-def inference(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> InferenceNetwork:
-    folder = tmp_path_factory.mktemp("inference")
-    return train_inference(digits, out=folder, architecture="mlp", schedule=Schedule(epochs=20), place="cpu")
 
 
 def trained(digits: Dataset, inference: InferenceNetwork, out: Path, key: Path) -> TrainedPool:
