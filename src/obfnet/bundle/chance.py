@@ -70,7 +70,7 @@ class Noise(Chance):
     """Whole numbers to add, of a discrete Gaussian.
 
     Args:
-        scale: Standard deviation as a share of `LEVELS`, > 0.
+        scale: Standard deviation as a share of `LEVELS`, from LEAST_NOISE (0.25) to MOST_NOISE (8).
     """
 
     name = "noise"
@@ -81,7 +81,7 @@ class Noise(Chance):
         """Whole numbers as float32, of the distribution of `discrete_gaussian.weights`, to the last bit.
 
         Raises:
-            RangeError: a scale that is not above 0 and finite.
+            RangeError: a scale out of this range.
         """
         size, lowest, limits = _table(self.scale * LEVELS)
         drawn = os.urandom(size * count * width)

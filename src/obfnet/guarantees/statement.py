@@ -140,7 +140,8 @@ def _noisy(budget_bits: float, noise: float) -> Guarantee:
         statement=f"A request is made of numbers in [-1, 1] with Gaussian noise of {noise:g} on each: "
         f"{_growth(budget_bits)}. It is local differential privacy of epsilon {epsilons[0]} at delta "
         f"{_DELTA:g} for one request, and of {epsilons[1]} for {_MANY} of the same sample "
-        f"({rounded_up(rho)} of zero-concentrated differential privacy each, which add up); n requests have n times so many bits.",
+        f"({rounded_up(rho)} of zero-concentrated differential privacy each, which add up); n requests have "
+        "n times so many bits.",
         assumptions=(
             "the device runs this very bundle, whose graph proves the numbers' bound and that each meets "
             "noise of its own and nothing else",
