@@ -4,7 +4,7 @@ The exact answers are ONNX Runtime's, the very engine of a device; the gradients
 trusting a bundle is somebody else's.
 """
 
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
 
 import numpy as np
 import onnxruntime
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from obfnet.attacks.graph import OnnxGraph
 from obfnet.attacks.knowledge import Samples
 from obfnet.attacks.straight_through import straight_through
+from obfnet.bundle import Bundle
 from obfnet.bundle.chance import Chance, no_chance
 from obfnet.core.errors import AttackError
-from obfnet.core.spec import as_unit
+from obfnet.core.spec import InputSpec, as_unit
+from obfnet.export.wire import WireEnds
 
 _AT_ONCE: Final = 256
 _LEVELS: Final = 255.0
@@ -26,18 +28,23 @@ _LEVELS: Final = 255.0
 class KnownNetwork:
     """An obfuscation network from its ONNX file; an `Obfuscator`.
 
-    Whatever the graph takes and gives, float32 in [0, 1] or uint8, samples in and out are float32 in [0, 1].
+    Whatever the graph takes and gives, samples in and out are float32 in [0, 1].
 
     Args:
         data: The file's bytes, `(N, ...)` in and `(N, ...)` out.
         chance: What is drawn anew for every sample, as a device does; None draws nothing.
+        wire: What the graph takes and gives, which may be normalised or have channels last; None is float32
+            in [0, 1] or uint8, as the graph says.
 
     Raises:
         AttackError: ONNX Runtime does not load them.
     """
 
-    def __init__(self, data: bytes, *, chance: Chance | None = None) -> None:
+    def __init__(self, data: bytes, *, chance: Chance | None = None, wire: InputSpec | None = None) -> None:
         self._data, self._chance = data, chance
+        # The two plain wires need nothing but the graph.
+        plain = wire is None or wire.is_unit or (wire.dtype == "uint8" and wire.shape == wire.unit_shape)
+        self._wire = None if plain else wire
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
@@ -53,6 +60,18 @@ class KnownNetwork:
         self._name, self._integer = given.name, given.type == "tensor(uint8)"
         self._width = drawn[0].shape[1] if drawn else 0
 
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """The network of a bundle that its reader accepted.
+
+        Args:
+            bundle: The bundle.
+
+        Raises:
+            AttackError: ONNX Runtime does not load its graph.
+        """
+        return cls(bundle.graph, chance=bundle.manifest.chance, wire=bundle.input)
+
     def obfuscate(self, raw: Samples) -> Samples:
         """What the backend would receive.
 
@@ -65,11 +84,11 @@ class KnownNetwork:
         Raises:
             AttackError: the graph does not run on samples of this shape.
         """
-        given = np.rint(raw * _LEVELS).astype(np.uint8) if self._integer else as_unit(raw)
+        given = self._sent(raw)
         try:
             # An empty batch is run too: it says what shape comes out.
             parts = [
-                as_unit(self._session.run(None, self._feed(given[start : start + _AT_ONCE]))[0])
+                self._seen(self._session.run(None, self._feed(given[start : start + _AT_ONCE]))[0])
                 for start in range(0, max(1, len(given)), _AT_ONCE)
             ]
         except Exception as exc:
@@ -77,6 +96,14 @@ class KnownNetwork:
                 "samples that the graph runs on", f"{type(exc).__name__} on {raw.shape}", "give its own shape"
             ) from exc
         return np.concatenate(parts)
+
+    def _sent(self, raw: Samples) -> Samples:
+        if self._wire is not None:
+            return self._wire.to_wire(raw)
+        return np.rint(raw * _LEVELS).astype(np.uint8) if self._integer else as_unit(raw)
+
+    def _seen(self, obfuscated: Samples) -> Samples:
+        return as_unit(obfuscated) if self._wire is None else self._wire.from_wire(obfuscated)
 
     def _feed(self, given: Samples) -> dict[str, Any]:
         if self._chance is None:
@@ -92,7 +119,8 @@ class KnownNetwork:
         Source: Athalye, Carlini and Wagner 2018, *Obfuscated gradients give a false sense of security*,
             section 4.1: rounding, signs and choices go straight through backward.
         """
-        return _OnUnit(OnnxGraph(self._data))
+        graph = OnnxGraph(self._data)
+        return _OnUnit(graph) if self._wire is None else _OnWire(graph, self._wire)
 
 
 @final
@@ -107,3 +135,15 @@ class _OnUnit(nn.Module):
             raw = straight_through(torch.round(levels), levels)
         result: Tensor = self.graph(raw)
         return result / _LEVELS if self.graph.output_dtype == "uint8" else result
+
+
+@final
+class _OnWire(nn.Module):
+    def __init__(self, graph: OnnxGraph, wire: InputSpec) -> None:
+        super().__init__()
+        self.graph, self.ends = graph, WireEnds(wire)
+
+    def forward(self, raw: Tensor) -> Tensor:
+        sent: Tensor = self.graph(self.ends.as_wire(raw, straight=True))
+        # A graph's integers come as float32, in their own unit.
+        return self.ends.as_unit(sent)

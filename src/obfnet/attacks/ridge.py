@@ -155,7 +155,7 @@ def _solve(
     """Weights of the penalty with the least generalised cross-validation error, and that error."""
     variances, axes = np.linalg.eigh(scatter)
     variances = variances.clip(min=0)
-    scale = variances.mean()
+    scale = variances.mean() if variances.size else 0.0
     along = axes.T @ cross
     power = (along**2).sum(axis=1)
     if scale <= 1e-12 * samples:

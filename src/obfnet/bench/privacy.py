@@ -182,7 +182,7 @@ def _audited(
     answered = answers(inference.network, dataset.test.samples, through=session.obfuscate)
     subject = subject_of_sessions(
         dataset,
-        (KnownNetwork(bundle.graph, chance=bundle.manifest.chance),),
+        (KnownNetwork.of(bundle),),
         index=0,
         answered=answered,
         limit_pairs=budget.attacker,

@@ -97,7 +97,7 @@ def audit_readings(
 def _subject(
     reading: str, bundle: Bundle, dataset: Dataset, settings: AuditSettings, work: Path, progress: Progress
 ) -> AuditSubject:
-    network, budget = KnownNetwork(bundle.graph, chance=bundle.manifest.chance), settings.spending()
+    network, budget = KnownNetwork.of(bundle), settings.spending()
     if reading == "pairs":
         path = work / "recorded.npz"
         _record(network, dataset, attacker=budget.attacker, scored=budget.scored, path=path)

@@ -20,6 +20,7 @@ payloads or secrets.
     │   ├── BackendUnavailableError   no connection, or no answer in time
     │   ├── BackendRefusedError       4xx or 5xx
     │   └── BackendProtocolError      an answer that is not the protocol's, or not of this model
+    ├── ModelError               somebody's inference network cannot be opened, understood or protected
     ├── OutputError              a result cannot be written where it was asked for
     ├── TrainingError            training cannot start or go on
     ├── AttackError              an attack cannot be run on what it was given
@@ -128,6 +129,10 @@ class BackendRefusedError(BackendError):
 
 class BackendProtocolError(BackendError):
     """The answer is not the protocol's, or not of this model."""
+
+
+class ModelError(ObfNetError):
+    """Somebody's inference network cannot be opened, understood or protected."""
 
 
 class OutputError(ObfNetError):

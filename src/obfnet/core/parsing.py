@@ -7,9 +7,12 @@ understood is not trusted. A server's answers are parsed elsewhere (`oip`), wher
 import types
 import typing
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+OPTIONAL: Final = types.MappingProxyType({"optional": True})
+"""Metadata of a field that a document may leave out, which then has its default."""
 
 
 class FieldError(ValueError):
@@ -77,7 +80,8 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
     for name in value:
         if name not in names:
             raise FieldError(f"unknown field '{prefix}{name}'")
-    for name in names:
-        if name not in value:
-            raise FieldError(f"missing field '{prefix}{name}'")
-    return kind(**{name: _parse(hints[name], value[name], prefix + name) for name in names})
+    for field in fields(kind):
+        if field.name not in value and not field.metadata.get("optional"):
+            raise FieldError(f"missing field '{prefix}{field.name}'")
+    given = [name for name in names if name in value]
+    return kind(**{name: _parse(hints[name], value[name], prefix + name) for name in given})

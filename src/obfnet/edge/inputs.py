@@ -12,7 +12,7 @@ import numpy as np
 import png
 
 from obfnet.core.errors import DataError, DtypeError, ShapeError
-from obfnet.core.spec import InputSpec, Samples
+from obfnet.core.spec import InputSpec, Samples, as_unit
 from obfnet.data.idx import read_idx_file
 from obfnet.data.mfcc import PREPROCESSING, speech_features
 from obfnet.data.pictures import decode_picture
@@ -139,13 +139,22 @@ def _is_resized(spec: InputSpec) -> bool:
 
 
 def _read_picture(path: Path, spec: InputSpec) -> Samples:
-    if spec.layout != "CHW" or len(spec.shape) != 3:
+    if len(spec.unit_shape) != 3:
         raise DataError(f"samples of {spec.preprocessing!r}", f"{path}, a picture", _KNOWN)
-    size = spec.shape[1:] if _is_resized(spec) else None
+    channels, height, width = spec.unit_shape
     picture = decode_picture(
-        path.read_bytes(), name=str(path), channels=spec.shape[0], size=(size[0], size[1]) if size else None
+        path.read_bytes(),
+        name=str(path),
+        channels=channels,
+        size=(height, width) if _is_resized(spec) else None,
     )
-    return picture.pixels[np.newaxis]
+    pixels = picture.pixels[np.newaxis]
+    # Another range, a normalisation or channels last: as in training, from the same pixels.
+    return (
+        pixels
+        if spec.layout == "CHW" and (spec.is_unit or spec.dtype == "uint8")
+        else spec.to_wire(as_unit(pixels))
+    )
 
 
 def _laid_out(pixels: Samples, spec: InputSpec) -> Samples:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from obfnet.bundle.chance import Chance
 from obfnet.core.spec import InputSpec
+from obfnet.export.wire import WireEnds
 from obfnet.nets.mode import evaluating
 
 INPUT_NAME: Final = "input"
@@ -42,51 +43,51 @@ def inference_onnx(network: nn.Module, spec: InputSpec) -> bytes:
 
 
 def obfuscation_onnx(
-    network: nn.Module, spec: InputSpec, *, chance: Chance | None = None, width: int = 0
+    network: nn.Module,
+    spec: InputSpec,
+    *,
+    chance: Chance | None = None,
+    width: int = 0,
+    exact: bool = False,
 ) -> bytes:
     """The obfuscation network as a device runs it: a sample in, a sample of the same spec out.
 
     Args:
         network: Maps `(N, C, H, W)` float32 in [0, 1] to the same.
-        spec: The wire's input; for uint8 the graph divides by 255, and rounds its result back.
+        spec: The wire's input. The graph's ends convert from it and to it: integers, another range, a
+            normalisation, channels last.
         chance: What the network is given as a second argument; None for a network of one.
         width: Of that, for one sample.
+        exact: Whether the way back to the wire must not round, as a budget needs it (`bundle.exact`): unless
+            the wire is float32 in [0, 1] or uint8 a value is then one of 257 levels.
 
     Returns:
         ONNX model with input `input`, perhaps one of chance's name, `(N, width)`, and output `obfuscated`.
     """
-    return _export(_OnDevice(network, spec), spec, OBFUSCATED_NAME, chance=chance, width=width)
+    return _export(_OnDevice(network, spec, exact=exact), spec, OBFUSCATED_NAME, chance=chance, width=width)
 
 
 @final
 class _Served(nn.Module):
     def __init__(self, network: nn.Module, spec: InputSpec) -> None:
         super().__init__()
-        self.network, self.integer = network, spec.dtype == "uint8"
+        self.network, self.ends = network, WireEnds(spec)
 
     def forward(self, samples: Tensor) -> Tensor:
-        scores: Tensor = self.network(_as_unit(samples, integer=self.integer))
+        scores: Tensor = self.network(self.ends.as_unit(samples))
         return scores.softmax(dim=1)
 
 
 @final
 class _OnDevice(nn.Module):
-    def __init__(self, network: nn.Module, spec: InputSpec) -> None:
+    def __init__(self, network: nn.Module, spec: InputSpec, *, exact: bool) -> None:
         super().__init__()
-        self.network, self.integer = network, spec.dtype == "uint8"
+        self.network, self.ends = network, WireEnds(spec, exact=exact)
 
     def forward(self, raw: Tensor, drawn: Tensor | None = None) -> Tensor:
-        unit = _as_unit(raw, integer=self.integer)
+        unit = self.ends.as_unit(raw)
         obfuscated: Tensor = self.network(unit) if drawn is None else self.network(unit, drawn)
-        return _as_wire(obfuscated, integer=self.integer)
-
-
-def _as_unit(raw: Tensor, *, integer: bool) -> Tensor:
-    return raw.float() / 255.0 if integer else raw
-
-
-def _as_wire(obfuscated: Tensor, *, integer: bool) -> Tensor:
-    return (obfuscated * 255.0).round().to(torch.uint8) if integer else obfuscated
+        return self.ends.as_wire(obfuscated)
 
 
 def _export(

@@ -24,3 +24,20 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def borrowed(network: nn.Module) -> Iterator[None]:
+    """Somebody else's network as a frozen one: evaluation mode, no gradients of weights; all put back after.
+
+    Args:
+        network: Any module.
+    """
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    with evaluating(network):
+        network.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter, had in wanted.items():
+                parameter.requires_grad_(had)

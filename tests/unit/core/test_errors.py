@@ -23,6 +23,7 @@ TREE = {
     "BackendUnavailableError": errors.BackendError,
     "BackendRefusedError": errors.BackendError,
     "BackendProtocolError": errors.BackendError,
+    "ModelError": errors.ObfNetError,
     "OutputError": errors.ObfNetError,
     "TrainingError": errors.ObfNetError,
     "AttackError": errors.ObfNetError,
