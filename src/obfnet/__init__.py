@@ -24,13 +24,14 @@ _PUBLIC = {
     "load_inference": "obfnet.training.inference:load_inference",
     "load_or_create_coordinator_key": "obfnet.bundle.keys:load_or_create_coordinator_key",
     "load_pool": "obfnet.bundle.pool:read_pool",
+    "protect": "obfnet.protecting.run:protect",
     "run_server": "obfnet.serve.server:run_server",
     "train_inference": "obfnet.training.inference:train_inference",
     "train_obfuscation": "obfnet.training.obfuscation:train_obfuscation",
     "verify": "obfnet.bundle.verify:verify",
 }
 
-_EXTRAS = {"auditing": "train", "training": "train", "serve": "serve"}
+_EXTRAS = {"auditing": "train", "protecting": "train", "training": "train", "serve": "serve"}
 
 __all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from obfnet.data.cases import load_case
     from obfnet.edge.device import Device, UnsafeRawPassthrough
     from obfnet.oip.client import connect
+    from obfnet.protecting.run import protect
     from obfnet.serve.process import BackendProcess
     from obfnet.serve.server import run_server
     from obfnet.training.inference import load_inference, train_inference

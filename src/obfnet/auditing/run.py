@@ -4,11 +4,13 @@ After every attack both files are written, so that a stopped audit leaves a vali
 partial; finished trials are kept beside them, and the same command goes on from there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from torch import nn
 
 from obfnet.attacks.known_network import KnownNetwork
 from obfnet.auditing.engine import Audit, audit_subject
@@ -23,7 +25,7 @@ from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import Samples, as_unit
 from obfnet.data.case import Dataset
-from obfnet.data.cases import load_case
+from obfnet.data.cases import CASES, load_case
 from obfnet.report.audit_page import render_audit
 from obfnet.training.classifier import answers
 from obfnet.training.inference import InferenceNetwork, load_inference
@@ -140,21 +142,52 @@ def run_audit(
             bundles, dataset, network = _opened(request, progress)
             if request.side == "model":
                 return _model_side(bundles, dataset, network, request, settings, out, progress, command)
-            subject = _obfuscated(bundles, dataset, network, settings)
+            subject = subject_of_bundles(
+                bundles, dataset, None if network is None else network.network, settings
+            )
         former = former_document(out / "audit.json", subject.name)
         kept = {} if former is None else {"model_confidentiality": former.get("model_confidentiality")}
-        about, work = {**_about(request, dataset, command), **kept}, out / "trials"
-        # Only now: a source that cannot be read leaves no folder behind.
-        work.mkdir(exist_ok=True)
+        about = {**_about(request, dataset, command), **kept}
+        return audit_into(out, subject, settings, dataset=dataset, about=about, progress=progress)
 
-        def save(audit: Audit) -> None:
-            page = render_audit(audit.document, pictures_of(subject, audit, dataset))
-            # The page first: where there is a document there is its page.
-            write_atomic(out / "report.html", page)
-            write_json(out / "audit.json", audit.document)
 
-        audit = audit_subject(subject, settings, folder=work, progress=progress, about=about, save=save)
-    return audit.document
+def audit_into(
+    out: Path,
+    subject: AuditSubject,
+    settings: AuditSettings,
+    *,
+    dataset: Dataset | None,
+    about: Mapping[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Attacks a subject, and leaves `audit.json`, `report.html` and finished trials in a folder.
+
+    Args:
+        out: The folder, which is there and the caller's.
+        subject: What is attacked.
+        settings: How.
+        dataset: Where the samples are from, for sounds in the report; None for recorded pairs.
+        about: What the document says besides.
+        progress: Told of every step.
+
+    Returns:
+        The content of `audit.json`.
+
+    Raises:
+        AttackError: no attack passed its controls.
+        OutputError: `out` cannot be written.
+    """
+    work = out / "trials"
+    # Only now: a source that cannot be read leaves no folder behind.
+    work.mkdir(exist_ok=True)
+
+    def save(audit: Audit) -> None:
+        page = render_audit(audit.document, pictures_of(subject, audit, dataset))
+        # The page first: where there is a document there is its page.
+        write_atomic(out / "report.html", page)
+        write_json(out / "audit.json", audit.document)
+
+    return audit_subject(subject, settings, folder=work, progress=progress, about=about, save=save).document
 
 
 def _model_side(
@@ -171,7 +204,7 @@ def _model_side(
         raise UsageError("--inference for --side model", "none", "give the folder of the inference network")
     document = audit_model(
         dataset,
-        tuple(KnownNetwork(bundle.graph, chance=bundle.manifest.chance) for bundle in bundles),
+        tuple(KnownNetwork.of(bundle) for bundle in bundles),
         network,
         settings,
         about=_about(request, dataset, command),
@@ -231,8 +264,9 @@ def _opened(
         data_dir=request.data_dir,
         skip_bad=request.skip_bad,
         progress=progress,
+        shape=_shape_of_own(request.case or "", bundles[0]),
     )
-    wanted = bundles[0].input.shape
+    wanted = bundles[0].input.unit_shape
     if dataset.spec.input.shape != wanted:
         raise UsageError(
             f"a case with samples of shape {wanted}", str(dataset.spec.input.shape), "give another --case"
@@ -240,16 +274,33 @@ def _opened(
     return bundles, dataset, network
 
 
-def _obfuscated(
-    bundles: list[Bundle], dataset: Dataset, network: InferenceNetwork | None, settings: AuditSettings
+def _shape_of_own(case: str, bundle: Bundle) -> tuple[int, ...] | None:
+    # The pictures of a folder take the size of the model that the pool was made for.
+    resized = "resized" in bundle.input.preprocessing
+    return bundle.input.unit_shape if resized and case not in CASES.names() else None
+
+
+def subject_of_bundles(
+    bundles: Sequence[Bundle], dataset: Dataset, network: nn.Module | None, settings: AuditSettings
 ) -> AuditSubject:
+    """What an audit attacks: the first of these bundles, with the others known.
+
+    Args:
+        bundles: Of one pool.
+        dataset: With what they are attacked.
+        network: The inference network, `(N, C, H, W)` in [0, 1] to scores, whose answers are its labels; None
+            takes the true labels for its answers.
+        settings: How.
+
+    Raises:
+        DataError: nothing is left to the attacker.
+    """
     budget = settings.spending()
-    known = tuple(KnownNetwork(bundle.graph, chance=bundle.manifest.chance) for bundle in bundles)
+    known = tuple(KnownNetwork.of(bundle) for bundle in bundles)
     answered = None
     if network is not None:
         # Whatever the wire's type, attackers and the network see float32 in [0, 1].
-        sent = partial(_sent, known[0])
-        answered = answers(network.network, dataset.test.samples, through=sent)
+        answered = answers(network, dataset.test.samples, through=partial(_sent, known[0]))
     return subject_of_sessions(
         dataset,
         known,

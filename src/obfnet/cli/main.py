@@ -66,6 +66,7 @@ class LazyGroup(click.Group):
         "infer": "obfnet.cli.infer:infer",
         "verify": "obfnet.cli.verify:verify",
         "audit": "obfnet.cli.audit:audit",
+        "protect": "obfnet.cli.protect:protect",
         "bench": "obfnet.cli.bench:bench",
     },
 )

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from obfnet.core.errors import MissingExtraError, UnknownNameError
+from obfnet.core.errors import MissingExtraError, UnknownNameError, UsageError
 from obfnet.core.progress import Progress
 from obfnet.core.registry import Registry
 from obfnet.data.case import CaseSpec, Dataset, Loading, Origin, origins
@@ -51,18 +51,28 @@ CASES: Final = Registry[CaseSpec](
 )
 
 
-def case_spec(name: str) -> CaseSpec:
+def case_spec(name: str, *, shape: tuple[int, ...] | None = None) -> CaseSpec:
     """The case of that name, or the folder or CSV file at that path as a case.
+
+    Args:
+        name: Of the case, or a path.
+        shape: `(C, H, W)` that the pictures of a folder are brought to; None leaves it to the folder.
 
     Raises:
         UnknownNameError: no such case, and nothing at such a path; lists the known ones.
+        UsageError: a case with samples of another shape.
         DataError: what is at the path cannot be a case.
     """
     if name not in CASES.names() and (Path(name).exists() or "/" in name or name.endswith(".csv")):
         from obfnet.data.folder import folder_case
 
-        return folder_case(Path(name))
-    return CASES.get(name)
+        return folder_case(Path(name), shape=shape)
+    spec = CASES.get(name)
+    if shape is not None and spec.input.unit_shape != shape:
+        raise UsageError(
+            f"a case with samples of shape {shape}", f"{spec.input.unit_shape} of {name}", "give another one"
+        )
+    return spec
 
 
 def load_case(
@@ -73,6 +83,7 @@ def load_case(
     skip_bad: bool = False,
     progress: Progress | None = None,
     network: Network | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> Dataset:
     """A case's samples, from wherever its files are.
 
@@ -84,6 +95,7 @@ def load_case(
         skip_bad: Whether samples that cannot be read are left out and counted; otherwise they are an error.
         progress: Told of downloads and of sources that were passed over.
         network: How the internet is reached; None is the real one (`obfnet.data.mirrors`).
+        shape: As `case_spec` takes it.
 
     Returns:
         Three disjoint splits, the same on every machine, read-only.
@@ -94,7 +106,7 @@ def load_case(
         DataError: a folder that the user named is missing, or holds damaged files.
         MissingExtraError: the package that carries the samples is not installed.
     """
-    spec = case_spec(name)
+    spec = case_spec(name, shape=shape)
     rule, value = split_rule(spec, split)
 
     def fetch(files: tuple[FileSpec, ...]) -> list[Obtained]:

@@ -38,11 +38,13 @@ _SAMPLE_PASSES: Final = 200_000
 _MAX_EPOCHS: Final = 60.0
 
 
-def folder_case(path: Path) -> CaseSpec:
+def folder_case(path: Path, *, shape: tuple[int, ...] | None = None) -> CaseSpec:
     """The case of a folder or a CSV file.
 
     Args:
         path: As `list_samples` takes it.
+        shape: `(C, H, W)` that pictures are brought to; None takes that of the files where all agree and are
+            small, or 64x64.
 
     Returns:
         A case named after the folder, with the classes and splits that it holds.
@@ -52,7 +54,9 @@ def folder_case(path: Path) -> CaseSpec:
     """
     listing = list_samples(path)
     sounds = listing.kind == "sounds"
-    spec = _sound_spec() if sounds else _picture_spec(listing)
+    if sounds and shape is not None:
+        raise DataError(f"pictures, for samples of shape {shape}", f"sounds in {path.name}", "give pictures")
+    spec = _sound_spec() if sounds else _picture_spec(listing, shape)
     epochs = min(_MAX_EPOCHS, max(4.0, _SAMPLE_PASSES / len(listing.entries)))
     values = sorted({entry.attribute for entry in listing.entries if entry.attribute is not None})
     inference, obfuscation = _SOUND_NETWORKS if sounds else _picture_networks(min(spec.shape[1:]))
@@ -184,7 +188,9 @@ def _content(path: Path, name: str) -> bytes:
     return data
 
 
-def _picture_spec(listing: Listing) -> InputSpec:
+def _picture_spec(listing: Listing, shape: tuple[int, ...] | None) -> InputSpec:
+    if shape is not None:
+        return _spec_of(shape[0], (shape[1], shape[2]))
     step = max(1, len(listing.entries) // _LOOKED_AT)
     seen = [
         picture
@@ -194,8 +200,11 @@ def _picture_spec(listing: Listing) -> InputSpec:
     sizes = {picture.original_size for picture in seen}
     size = next(iter(sizes)) if len(sizes) == 1 and max(*next(iter(sizes))) <= _SIZE else (_SIZE, _SIZE)
     grey = bool(seen) and all((picture.pixels == picture.pixels[:1]).all() for picture in seen)
-    channels = 1 if grey else 3
-    described = f"{'grey' if grey else 'RGB'} uint8, centred and resized to {size[0]}x{size[1]}"
+    return _spec_of(1 if grey else 3, size)
+
+
+def _spec_of(channels: int, size: tuple[int, int]) -> InputSpec:
+    described = f"{'grey' if channels == 1 else 'RGB'} uint8, centred and resized to {size[0]}x{size[1]}"
     return InputSpec(
         shape=(channels, *size), dtype="uint8", low=0.0, high=255.0, layout="CHW", preprocessing=described
     )

@@ -126,10 +126,11 @@ def train_obfuscation(
 
 def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
     data, network = dataset.spec, inference.card
-    if data.input.shape != network.input.shape or data.classes != network.classes:
+    if data.input.unit_shape != network.input.unit_shape or data.classes != network.classes:
         raise UsageError(
-            f"samples of shape {network.input.shape} in {len(network.classes)} classes, as {network.case}",
-            f"{data.input.shape} in {len(data.classes)}, of {data.name}",
+            f"samples of shape {network.input.unit_shape} in {len(network.classes)} classes, "
+            f"as {network.case}",
+            f"{data.input.unit_shape} in {len(data.classes)}, of {data.name}",
             "give the inference network of this case",
         )
 
@@ -145,7 +146,7 @@ def _sound_networks(
 ) -> list[nn.Module]:
     """The pool as a device gets it; a network that fails its protection's check is trained anew."""
     classes = len(inference.card.classes)
-    channels, height, width = inference.card.input.shape
+    channels, height, width = inference.card.input.unit_shape
     purpose = Purpose(
         shape=(channels, height, width),
         architecture=plan.architecture,
@@ -268,7 +269,9 @@ def _bundle(
     spec = inference.card.input
     chance = chance_of(epsilon=protection.epsilon, noise=protection.noise)
     return build_bundle(
-        graph=obfuscation_onnx(network, spec, chance=chance, width=protection.width),
+        graph=obfuscation_onnx(
+            network, spec, chance=chance, width=protection.width, exact=protection.budget_bits is not None
+        ),
         key=key,
         name=f"{inference.card.case}-{number:03d}",
         case=inference.card.case,
@@ -277,7 +280,7 @@ def _bundle(
         architecture=plan.architecture,
         hidden=plan.hidden,
         parameters=count_parameters(network),
-        macs=count_macs(network, spec.shape),
+        macs=count_macs(network, spec.unit_shape),
         budget_bits=protection.budget_bits,
         epsilon=protection.epsilon,
         noise=protection.noise,

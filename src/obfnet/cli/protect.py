@@ -1,0 +1,164 @@
+"""`obfnet protect`: a pool for anybody's inference network, trained, audited and reported."""
+
+from pathlib import Path
+from typing import Final, TypeVar
+
+import click
+
+from obfnet.cli.console import terminal_progress
+from obfnet.cli.options import comma_separated, common_options, print_result, skip_bad_option, typed_command
+from obfnet.core.errors import UsageError
+
+T = TypeVar("T", int, float)
+_COUNT: Final = click.IntRange(1)
+
+
+@click.command()
+@click.option(
+    "--model",
+    required=True,
+    help="The inference network: package.module:callable, model.onnx or model.pt2 (torch.export).",
+)
+@click.option(
+    "--data",
+    required=True,
+    help="Raw samples: a folder with one subfolder a class, a CSV file (file,label), or a case's name.",
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["own", "none"]),
+    default="own",
+    show_default=True,
+    help="Whether labels are used; without them the model's own answers stand for them.",
+)
+@click.option(
+    "--classes",
+    default="",
+    help="The classes in the order of the model's outputs, with commas between.  [default: sorted]",
+)
+@click.option(
+    "--protection",
+    default="coded",
+    show_default=True,
+    help="How O is limited: coded, published, adversarial, randomised or gaussian.",
+)
+@click.option("--bits", type=int, default=None, help="Budget of a request.  [default: 16 with coded]")
+@click.option("--epsilon", type=float, default=None, help="Of one request: with randomised.")
+@click.option("--noise", type=float, default=None, help="Standard deviation of the noise: with gaussian.")
+@click.option("--count", type=_COUNT, default=4, show_default=True, help="Networks in the pool.")
+@click.option("--arch", default="", help="Obfuscation networks: mlp, conv, cnn.  [default: one that fits]")
+@click.option(
+    "--hidden", type=_COUNT, default=None, help="Width of the bottleneck.  [default: one that fits]"
+)
+@click.option("--max-macs", type=_COUNT, default=None, help="Most multiply-accumulates of O a sample.")
+@click.option("--max-parameters", type=_COUNT, default=None, help="Most parameters of O.")
+@click.option(
+    "--epochs", type=float, default=None, help="Passes over the training samples.  [default: by their number]"
+)
+@click.option(
+    "--shape", default="", help="Of one sample as the model takes it, 3,224,224.  [default: the model's]"
+)
+@click.option("--layout", default="", help="Its axes: CHW, HWC or HW.  [default: worked out]")
+@click.option("--range", "span", default="", help="Its values: LOW,HIGH or imagenet.  [default: worked out]")
+@click.option("--dtype", default="", help="float32 or uint8.  [default: the model's]")
+@click.option("--mean", default="", help="Of each channel, in [0, 1], where samples are normalised.")
+@click.option("--std", default="", help="Of each channel, likewise.")
+@click.option(
+    "--budget",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="quick",
+    show_default=True,
+    help="Of the audit at the end.",
+)
+@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all]")
+@skip_bad_option
+@common_options(out="Folder for the pool, result.json and report.html.", out_required=True)
+def protect(
+    model: str,
+    data: str,
+    labels: str,
+    classes: str,
+    protection: str,
+    bits: int | None,
+    epsilon: float | None,
+    noise: float | None,
+    count: int,
+    arch: str,
+    hidden: int | None,
+    max_macs: int | None,
+    max_parameters: int | None,
+    epochs: float | None,
+    shape: str,
+    layout: str,
+    span: str,
+    dtype: str,
+    mean: str,
+    std: str,
+    budget: str,
+    attacks: str,
+    skip_bad: bool,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Make a pool of obfuscation networks for your own classifier of pictures, and measure what leaks.
+
+    What the model takes and gives is worked out from the samples, and said; what cannot be is asked for. The
+    model is not changed, and no pickle is loaded.
+
+    \b
+    Example:
+      obfnet protect --model model.onnx --data pictures/ --bits 16 --out pool/
+    """
+    from obfnet.models.wishes import Wishes
+    from obfnet.protecting.figures import report_lines
+    from obfnet.protecting.run import protect as run
+    from obfnet.protecting.settings import ProtectSettings
+
+    wishes = Wishes(
+        shape=_numbers(shape, int, "--shape"),
+        layout=layout,
+        range=span,
+        dtype=dtype,
+        mean=_numbers(mean, float, "--mean"),
+        std=_numbers(std, float, "--std"),
+    )
+    settings = ProtectSettings(
+        protection=protection,
+        bits=bits,
+        epsilon=epsilon,
+        noise=noise,
+        count=count,
+        architecture=arch,
+        hidden=hidden,
+        max_macs=max_macs,
+        max_parameters=max_parameters,
+        epochs=epochs,
+        labels=labels == "own",
+        classes=comma_separated(classes),
+        budget=budget,
+        attacks=comma_separated(attacks),
+        seed=seed,
+    )
+    made = run(
+        model,
+        data,
+        out=out,
+        wishes=wishes,
+        settings=settings,
+        data_dir=data_dir,
+        skip_bad=skip_bad,
+        command=typed_command(),
+        progress=terminal_progress(),
+    )
+    lines = [*report_lines(made.figures), f"pool, result.json, audit.json, report.html: {out}"]
+    print_result(made.figures, lines, as_json=as_json, out=None)
+
+
+def _numbers(text: str, kind: type[T], option: str) -> tuple[T, ...]:
+    try:
+        return tuple(kind(part) for part in comma_separated(text))
+    except ValueError as exc:
+        raise UsageError(f"numbers with commas between for {option}", repr(text), "correct it") from exc

@@ -1,0 +1,119 @@
+"""Samples that a program holds in memory as a case: pictures as arrays, with or without labels."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.core.errors import DataError
+from obfnet.core.spec import InputSpec, Samples
+from obfnet.data.case import CaseSpec, Dataset, Recipe
+from obfnet.data.cases import split_table
+from obfnet.data.table import TRAIN, SplitRule, Table
+
+LEAST_SAMPLES: Final = 40
+_CHANNELS: Final = (1, 3)
+_PASSES: Final = 200_000
+_MAX_EPOCHS: Final = 60.0
+
+
+def array_dataset(
+    samples: Samples,
+    labels: npt.NDArray[Any] | None,
+    *,
+    classes: tuple[str, ...] = (),
+    name: str = "own-arrays",
+) -> Dataset:
+    """A case of arrays, cut at random: a tenth for the test, a tenth of the rest for validation.
+
+    Args:
+        samples: Pictures, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`, uint8 or float32 in [0, 1].
+        labels: `(N,)` whole numbers from 0; None where there are none, and the samples are of one class.
+        classes: Names of the labels; empty numbers them.
+        name: Of the case.
+
+    Raises:
+        DataError: other arrays than these, or too few samples.
+    """
+    pictures = _channels_first(np.asarray(samples))
+    if len(pictures) < LEAST_SAMPLES:
+        raise DataError(f"at least {LEAST_SAMPLES} samples", str(len(pictures)), "give more")
+    numbers = (
+        np.zeros(len(pictures), np.int64) if labels is None else _whole(np.asarray(labels), len(pictures))
+    )
+    count = max(len(classes), int(numbers.max()) + 1)
+    epochs = min(_MAX_EPOCHS, max(4.0, _PASSES / len(pictures)))
+    integer = pictures.dtype == np.uint8
+    spec = CaseSpec(
+        name=name,
+        title=f"{len(pictures)} pictures",
+        input=InputSpec(
+            shape=pictures.shape[1:],
+            dtype="uint8" if integer else "float32",
+            low=0.0,
+            high=255.0 if integer else 1.0,
+            layout="CHW",
+            preprocessing="as given",
+        ),
+        classes=classes or tuple(str(one) for one in range(count)),
+        source="the user's own",
+        licence="the user's",
+        loader="",
+        splits=(SplitRule(name="random", about="a random tenth", test="random"),),
+        recipe=Recipe(
+            inference_epochs={"": epochs},
+            obfuscation_epochs=epochs,
+            optimiser="sgd",
+            augmentation=("crop",),
+            obfuscation_augmentation=("crop",),
+        ),
+        extra="train",
+    )
+    table = Table(samples=pictures, labels=numbers, part=np.full(len(pictures), TRAIN, "<U10"))
+    return split_table(spec, table, spec.splits[0])
+
+
+def relabelled(
+    dataset: Dataset, labels: dict[str, npt.NDArray[np.int64]], classes: tuple[str, ...]
+) -> Dataset:
+    """The same samples with other labels, e.g. a model's own answers.
+
+    Args:
+        dataset: The samples.
+        labels: For `train`, `validation` and `test`, `(N,)` int64 each.
+        classes: Their names.
+    """
+    parts = {part: replace(getattr(dataset, part), labels=labels[part]) for part in labels}
+    return replace(dataset, spec=replace(dataset.spec, classes=classes), **parts)
+
+
+def _channels_first(samples: Samples) -> Samples:
+    if samples.ndim == 3:
+        samples = samples[:, None]
+    if samples.ndim == 4 and samples.shape[3] in _CHANNELS and samples.shape[1] not in _CHANNELS:
+        samples = np.moveaxis(samples, 3, 1)
+    if samples.ndim != 4 or samples.shape[1] not in _CHANNELS:
+        raise DataError(
+            "pictures (N, C, H, W), (N, H, W, C) or (N, H, W)", str(samples.shape), "with 1 or 3 channels"
+        )
+    if samples.dtype == np.uint8:
+        return np.ascontiguousarray(samples)
+    real = samples.dtype.kind == "f" and bool(np.isfinite(samples).all())
+    if not real or samples.min() < 0 or samples.max() > 1:
+        raise DataError(
+            "uint8 pixels, or floats in [0, 1]",
+            f"{samples.dtype} outside of it",
+            "give raw pixels: how the model wants them is worked out",
+        )
+    return np.ascontiguousarray(samples, np.float32)
+
+
+def _whole(labels: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise DataError(
+            f"{count} labels, whole numbers from 0",
+            f"{labels.dtype} {labels.shape}",
+            "give the index of each class",
+        )
+    return labels.astype(np.int64)

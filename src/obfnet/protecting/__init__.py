@@ -1,0 +1,1 @@
+"""Protects anybody's inference network: `obfnet protect`, and `protect()` in Python."""

@@ -1,0 +1,166 @@
+"""What `protect` measures of the pool that it made, and how it is told."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from obfnet.auditing.run import audit_into, subject_of_bundles
+from obfnet.auditing.settings import AuditSettings
+from obfnet.bundle import Pool
+from obfnet.core.progress import Progress
+from obfnet.core.spec import InputSpec, Samples, as_unit
+from obfnet.data.case import Dataset
+from obfnet.edge import ObfuscationSession
+from obfnet.models.source import Model
+from obfnet.models.understand import Understood
+from obfnet.nets.cost import count_macs, count_parameters
+from obfnet.protecting.samples import PARTS
+from obfnet.protecting.settings import ProtectSettings
+from obfnet.training.classifier import accuracy, answers
+from obfnet.training.device_only import train_device_only
+from obfnet.training.recipes import inference_recipe
+
+_TIMED: Final = 200
+
+
+def measure(
+    dataset: Dataset,
+    pool: Pool,
+    settings: ProtectSettings,
+    understood: Understood,
+    opened: Model,
+    folder: Path,
+    progress: Progress,
+    command: str,
+) -> dict[str, Any]:
+    """Accuracies on the test samples, cost, and the audit of the pool's first network.
+
+    Args:
+        dataset: The samples; only test samples are scored.
+        pool: What was made.
+        settings: As it was asked for.
+        understood: The model as it was understood.
+        opened: The model.
+        folder: Where `audit.json` and `report.html` go.
+        progress: Told of every step.
+        command: For the audit's document.
+
+    Returns:
+        The content of `result.json`, less time, seed and versions.
+
+    Raises:
+        AttackError: no attack of the audit passed its controls.
+        OutputError: `folder` cannot be written.
+    """
+    wire, manifest = understood.spec, pool.bundles[0].manifest
+    sessions = [ObfuscationSession(bundle) for bundle in pool.bundles]
+    labels = dataset.test.labels
+
+    def share_right(session: ObfuscationSession | None) -> float:
+        through = None if session is None else _through(session, wire)
+        return float((answers(understood.view, dataset.test.samples, through=through) == labels).mean())
+
+    each = {bundle.name: share_right(session) for bundle, session in zip(pool.bundles, sessions, strict=True)}
+    recipe = inference_recipe(dataset.spec, "device-only")
+    rival = train_device_only(
+        dataset,
+        manifest.macs,
+        recipe=recipe,
+        seed=settings.seed,
+        folder=folder / "device-only",
+        progress=progress,
+    )
+    audit_settings = AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
+    audit = audit_into(
+        folder,
+        subject_of_bundles(list(pool.bundles), dataset, understood.view, audit_settings),
+        audit_settings,
+        dataset=dataset,
+        about={
+            "command": command,
+            "source": "pool",
+            "case": dataset.spec.name,
+            "split": dataset.split,
+            "reproduce": [command],
+        },
+        progress=progress,
+    )
+    headline = audit["headline"]
+    some = wire.to_wire(as_unit(dataset.test.samples[:_TIMED]))
+    latency = []
+    for row in range(len(some)):
+        begun = time.perf_counter()
+        sessions[0].obfuscate(some[row : row + 1])
+        latency.append(time.perf_counter() - begun)
+    size = int(some[0].nbytes)
+    return {
+        "model": {
+            "source": opened.kind,
+            "title": opened.title,
+            "id": opened.identity,
+            "parameters": count_parameters(opened.module),
+            "worked_out": list(understood.notes),
+        },
+        "measured_as": "accuracy" if settings.labels else "agreement with the model",
+        "accuracy": {
+            "raw": share_right(None),
+            "obfuscated": float(np.mean(list(each.values()))),
+            "obfuscated_worst": min(each.values()),
+            "obfuscated_each": each,
+            "device_only": accuracy(rival, dataset.test),
+            "device_only_parameters": count_parameters(rival),
+            "device_only_macs": count_macs(rival, dataset.spec.input.unit_shape),
+            "samples": len(labels),
+        },
+        "leakage": {
+            "ssim": headline["ssim"],
+            "floor_ssim": headline["floor_ssim"],
+            "raw_ssim": headline["raw_ssim"],
+            "attack": headline["attack"],
+            "threat_level": headline["threat_level"],
+            "normalised": headline["normalised_leakage"],
+            "verdict": headline["verdict"],
+        },
+        "budget_bits": manifest.budget_bits,
+        "obfuscation": {
+            "protection": manifest.protection,
+            "architecture": manifest.architecture,
+            "hidden": manifest.hidden,
+            "count": len(pool.bundles),
+            "parameters": manifest.parameters,
+            "macs": manifest.macs,
+            "latency_us": float(np.median(latency) * 1e6),
+        },
+        "request_bytes": {"raw": size, "obfuscated": size},
+        "samples": {part: len(getattr(dataset, part).labels) for part in PARTS},
+        "skipped": list(dataset.skipped),
+    }
+
+
+def _through(session: ObfuscationSession, wire: InputSpec) -> Callable[[Samples], Samples]:
+    def send(raw: Samples) -> Samples:
+        unit: Samples = wire.from_wire(session.obfuscate(wire.to_wire(as_unit(raw))))
+        return unit
+
+    return send
+
+
+def report_lines(figures: dict[str, Any]) -> list[str]:
+    """What a user should know of the figures, for people."""
+    right, leaked, cost = figures["accuracy"], figures["leakage"], figures["obfuscation"]
+    bits = figures["budget_bits"]
+    ceiling = "no ceiling on what a request can leak" if bits is None else f"at most {bits:g} bits a request"
+    network = f"{cost['architecture']}({cost['hidden']})"
+    return [
+        *figures["model"]["worked_out"],
+        f"{figures['measured_as']} on {right['samples']} test samples: raw {right['raw']:.2%}, "
+        f"obfuscated {right['obfuscated']:.2%} (worst network {right['obfuscated_worst']:.2%}), "
+        f"device-only classifier of the same cost {right['device_only']:.2%}",
+        f"guarantee: {ceiling}",
+        f"measured: {leaked['verdict']}",
+        f"O: {network}, {cost['parameters']:,} parameters, {cost['macs']:,} MACs, "
+        f"{cost['latency_us']:.0f} us a sample",
+    ]

@@ -1,0 +1,205 @@
+"""`protect`: from somebody's model and samples to a pool of obfuscation networks, audited and reported.
+
+Opens the model, works out what it takes, chooses an O that fits, trains it against the frozen model, attacks
+what came out and says how it did. Each step is a package of its own; this module puts them in order and makes
+sure that the model is given back as it came.
+"""
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
+from obfnet.core.errors import OutputError, TrainingError
+from obfnet.core.files import claim_output, write_json
+from obfnet.core.progress import Progress, Silent
+from obfnet.core.result import provenance
+from obfnet.core.spec import Samples
+from obfnet.data.case import Dataset
+from obfnet.models.source import Model, open_model, state_hash
+from obfnet.models.understand import Understood
+from obfnet.models.wishes import Wishes
+from obfnet.nets.mode import borrowed
+from obfnet.protecting.choose import choose_network
+from obfnet.protecting.figures import measure, report_lines
+from obfnet.protecting.samples import Arrays, prepared_samples
+from obfnet.protecting.settings import ProtectSettings
+from obfnet.training.classifier import accuracy
+from obfnet.training.inference import InferenceCard, InferenceNetwork
+from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.protections import PROTECTIONS, Purpose
+from obfnet.training.recipes import obfuscation_schedule
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Protected:
+    """A pool for somebody's model, with what was measured.
+
+    Args:
+        figures: The content of `result.json`.
+        folder: Where pool, result and report lie.
+    """
+
+    figures: dict[str, Any]
+    folder: Path
+
+    @property
+    def report(self) -> str:
+        """The figures in a few lines."""
+        return "\n".join(report_lines(self.figures))
+
+    def save(self, folder: Path | str) -> None:
+        """Copies pool, `result.json`, `audit.json` and `report.html` to a folder, which must not exist.
+
+        Raises:
+            OutputError: it does, or cannot be written.
+        """
+        try:
+            shutil.copytree(self.folder, folder)
+        except OSError as exc:
+            raise OutputError(
+                f"to write {folder}", exc.strerror or str(exc), "give a folder that is not there yet"
+            ) from exc
+
+
+def protect(
+    model: nn.Module | Path | str,
+    data: Path | str | Arrays | Samples,
+    *,
+    out: Path | str | None = None,
+    protection: str = "coded",
+    bits: int | None = None,
+    count: int = 4,
+    labels: bool = True,
+    wishes: Wishes | None = None,
+    settings: ProtectSettings | None = None,
+    data_dir: Path | None = None,
+    skip_bad: bool = False,
+    command: str = "obfnet.protect(...)",
+    progress: Progress | None = None,
+) -> Protected:
+    """Makes a pool of obfuscation networks for anybody's classifier of pictures.
+
+    Args:
+        model: A torch module, `"package.module:callable"`, or the path of an ONNX or `.pt2` file. It is
+            frozen and given back as it came.
+        data: A folder or CSV file of pictures, a case's name, or arrays: `(samples, labels)`; with
+            `labels=False` samples alone.
+        out: Folder for pool, result and report; None keeps them in a temporary one (`Protected.save`).
+        protection: Registry name.
+        bits: Budget of a request.
+        count: Networks in the pool.
+        labels: Whether labels are used.
+        wishes: What the model takes, where it cannot be worked out.
+        settings: Everything; the four before are then left out.
+        data_dir: Folder with the data sets of the built-in cases.
+        skip_bad: Whether pictures that cannot be read are left out.
+        command: For the result file.
+        progress: Told of every step.
+
+    Returns:
+        The pool and its figures.
+
+    Raises:
+        ModelError: the model cannot be protected, or not be understood; lists every problem found.
+        UsageError, DataError, TrainingError, OutputError: as training and audit raise them.
+
+    Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
+    """
+    progress = progress or Silent()
+    settings = settings or ProtectSettings(protection=protection, bits=bits, count=count, labels=labels)
+    # A wrong name must be found out before anything is loaded or trained.
+    limited = PROTECTIONS.get(settings.protection)(
+        settings.budget_bits, epsilon=settings.epsilon, noise=settings.noise
+    )
+    opened, wishes = open_model(model), wishes or Wishes()
+    folder = Path(tempfile.mkdtemp(prefix="obfnet-")) / "pool" if out is None else Path(out)
+    begun = time.monotonic()
+    before = state_hash(opened.module)
+    with claim_output(folder, kind="protected"), borrowed(opened.module):
+        dataset, understood = prepared_samples(opened, data, wishes, settings, data_dir, skip_bad, progress)
+        for note in understood.notes:
+            progress.say(f"{opened.title}: {note}")
+        inference = _as_inference(opened, understood, dataset, folder)
+        shape = dataset.spec.input.unit_shape
+        architecture, hidden = choose_network(
+            limited,
+            Purpose(
+                shape=(shape[0], shape[1], shape[2]),
+                architecture=settings.architecture,
+                hidden=0,
+                classes=understood.classes,
+            ),
+            hidden=settings.hidden,
+            max_macs=settings.max_macs,
+            max_parameters=settings.max_parameters,
+        )
+        pool = _trained(dataset, inference, settings, architecture, hidden, folder, progress)
+        figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
+        if state_hash(opened.module) != before:
+            raise TrainingError("a model that training leaves alone", "other weights", "report this bug")
+        figures |= {
+            "command": command,
+            "seconds": {"total": round(time.monotonic() - begun, 2)},
+            "seed": settings.seed,
+            **provenance(),
+        }
+        write_json(folder / "result.json", figures)
+    return Protected(figures=figures, folder=folder)
+
+
+def _as_inference(opened: Model, understood: Understood, dataset: Dataset, folder: Path) -> InferenceNetwork:
+    card = InferenceCard(
+        format_version=1,
+        id=opened.identity,
+        case=dataset.spec.name,
+        split=dataset.split,
+        architecture=opened.kind,
+        input=understood.spec,
+        classes=dataset.spec.classes,
+        weights_sha256=opened.identity,
+        validation_accuracy=accuracy(understood.view, dataset.validation),
+        seed=0,
+        fingerprint=opened.identity,
+    )
+    return InferenceNetwork(card=card, network=understood.view, folder=folder)
+
+
+def _trained(
+    dataset: Dataset,
+    inference: InferenceNetwork,
+    settings: ProtectSettings,
+    architecture: str,
+    hidden: int,
+    folder: Path,
+    progress: Progress,
+) -> Pool:
+    key = load_or_create_coordinator_key()
+    train_obfuscation(
+        dataset,
+        inference,
+        out=folder,
+        key=key,
+        settings=PoolSettings(
+            architecture=architecture,
+            hidden=hidden,
+            protection=settings.protection,
+            bits=settings.budget_bits,
+            epsilon=settings.epsilon,
+            noise=settings.noise,
+            count=settings.count,
+            schedule=obfuscation_schedule(
+                dataset.spec, protection=settings.protection, epochs=settings.epochs
+            ),
+            seed=settings.seed,
+        ),
+        progress=progress,
+    )
+    return read_pool(
+        folder, trust=Trust(explicit=(public_key_text(key),)), inference_network_id=inference.card.id
+    )

@@ -1,0 +1,104 @@
+"""Samples as a model wants them: brought to its size, in the order of its labels, or with its own answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.core.errors import ModelError, UsageError
+from obfnet.core.progress import Progress
+from obfnet.core.spec import Samples, as_unit
+from obfnet.data.arrays import array_dataset, relabelled
+from obfnet.data.case import Dataset
+from obfnet.data.cases import CASES, case_spec, load_case
+from obfnet.models.source import Model
+from obfnet.models.understand import Understood, understand
+from obfnet.models.wishes import Wishes, wire_shape
+from obfnet.protecting.settings import ProtectSettings
+from obfnet.training.classifier import answers
+
+Arrays = tuple[Samples, npt.NDArray[Any]]
+PARTS: Final = ("train", "validation", "test")
+_LOOKED_AT: Final = 2_000
+
+
+def prepared_samples(
+    opened: Model,
+    data: Path | str | Arrays | Samples,
+    wishes: Wishes,
+    settings: ProtectSettings,
+    data_dir: Path | None,
+    skip_bad: bool,
+    progress: Progress,
+) -> tuple[Dataset, Understood]:
+    """The samples as the model's own shape wants them, and what the model makes of them."""
+    dataset: Dataset
+    if isinstance(data, Path | str):
+        spec = case_spec(str(data))
+        if spec.kind != "pictures":
+            raise ModelError("pictures", f"{spec.kind} in {spec.name}", "sounds cannot be protected here yet")
+        shape, layout = wire_shape(opened, wishes, of_data=spec.input.unit_shape)
+        unit = _unit_shape(shape, layout)
+        own = str(data) not in CASES.names()
+        dataset = load_case(
+            str(data), data_dir=data_dir, skip_bad=skip_bad, progress=progress, shape=unit if own else None
+        )
+    else:
+        samples, labels = (data, None) if isinstance(data, np.ndarray) else data
+        if labels is None and settings.labels:
+            raise UsageError("(samples, labels)", "samples alone", "give labels, or labels=False")
+        dataset = array_dataset(samples, labels if settings.labels else None, classes=settings.classes)
+        shape, layout = wire_shape(opened, wishes, of_data=dataset.spec.input.unit_shape)
+        unit = _unit_shape(shape, layout)
+    if dataset.spec.input.unit_shape != unit:
+        raise ModelError(
+            f"samples of {'x'.join(map(str, unit))}, as {opened.title} takes them",
+            "x".join(map(str, dataset.spec.input.unit_shape)),
+            "give a folder of pictures, which are resized, or --shape",
+        )
+    names, order = _order(dataset.spec.classes, settings)
+    if settings.labels and order is not None:
+        dataset = relabelled(dataset, {part: order[getattr(dataset, part).labels] for part in PARTS}, names)
+    rows = np.unique(np.linspace(0, len(dataset.train.labels) - 1, _LOOKED_AT).astype(np.int64))
+    some = dataset.train.take(rows)
+    understood = understand(
+        opened,
+        as_unit(some.samples[:]),
+        some.labels if settings.labels else None,
+        wishes,
+        shape=shape,
+        layout=layout,
+        names=names,
+    )
+    if not settings.labels:
+        said = {
+            part: answers(understood.view, getattr(dataset, part).samples).astype(np.int64) for part in PARTS
+        }
+        named = (
+            names if len(names) == understood.classes else tuple(str(k) for k in range(understood.classes))
+        )
+        dataset = relabelled(dataset, said, named)
+    return dataset, understood
+
+
+def _order(
+    classes: Sequence[str], settings: ProtectSettings
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
+    """The classes in the model's order, and where each of the data's own is in it."""
+    if not settings.classes or not settings.labels:
+        return tuple(classes), None
+    if missing := [name for name in classes if name not in settings.classes]:
+        raise UsageError(
+            f"every class of the samples in --classes, {', '.join(classes[:8])}",
+            f"no {missing[0]!r} in {', '.join(settings.classes[:8])}",
+            "name the model's labels as the samples' folders are named",
+        )
+    return settings.classes, np.array([settings.classes.index(name) for name in classes], np.int64)
+
+
+def _unit_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    if layout == "HW":
+        return 1, *shape
+    return (shape[2], shape[0], shape[1]) if layout == "HWC" else shape

@@ -1,0 +1,152 @@
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from obfnet import InputSpec, load_case, load_pool, protect, verify
+from obfnet.core.errors import DataError, ModelError, OutputError, UsageError
+from obfnet.core.spec import as_unit
+from obfnet.edge import ObfuscationSession
+from obfnet.models.source import open_model, state_hash
+from obfnet.models.view import ModelView
+from obfnet.models.wishes import Wishes
+from obfnet.protecting.run import Protected
+from obfnet.protecting.settings import ProtectSettings
+
+QUICK = ProtectSettings(bits=8, count=1, epochs=12, attacks=("ridge", "code-lookup"))
+
+
+@pytest.fixture(scope="module")
+def somebodys(digits_model: nn.Module) -> nn.Module:
+    """A model in training mode, of which one bias is not trained."""
+    model = copy.deepcopy(digits_model).train()
+    model[6].bias.requires_grad_(False)
+    return model
+
+
+@pytest.fixture(scope="module")
+def made(somebodys: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Protected:
+    return protect(somebodys, "digits", out=tmp_path_factory.mktemp("protect") / "pool", settings=QUICK)
+
+
+def test_it_works_out_the_range_and_nearly_keeps_the_accuracy(made: Protected) -> None:
+    right = made.figures["accuracy"]
+    assert right["raw"] > 0.95
+    assert right["obfuscated"] > right["raw"] - 0.1
+    assert any("range -1,1" in note for note in made.figures["model"]["worked_out"])
+
+
+def test_the_result_has_the_keys_of_the_contract(made: Protected) -> None:
+    written = json.loads((made.folder / "result.json").read_text())
+    assert written == made.figures
+    assert written["budget_bits"] == 8.0
+    for path in (
+        *(
+            "accuracy.raw",
+            "accuracy.obfuscated",
+            "accuracy.device_only",
+            "leakage.ssim",
+            "leakage.floor_ssim",
+        ),
+        *("leakage.attack", "obfuscation.parameters", "obfuscation.macs", "obfuscation.latency_us"),
+        *("request_bytes.raw", "request_bytes.obfuscated", "seconds.total", "versions", "seed"),
+    ):
+        value = written
+        for key in path.split("."):
+            value = value[key]
+        assert value is not None
+    assert (made.folder / "audit.json").exists()
+    assert (made.folder / "report.html").exists()
+
+
+def test_its_budget_is_proved_and_its_requests_are_the_models_own(made: Protected) -> None:
+    steps = {check.step: check.made for check in verify(made.folder).checks}
+    assert steps["budget-cut"]
+    assert steps["budget-exact"]
+    bundle = load_pool(made.folder).bundles[0]
+    assert (bundle.input.low, bundle.input.high, bundle.input.dtype) == (-1.0, 1.0, "float32")
+    raw = bundle.input.to_wire(as_unit(load_case("digits").test.samples[:50]))
+    sent = ObfuscationSession(bundle).obfuscate(raw)
+    bundle.input.check(sent)
+    assert len(np.unique(sent.reshape(50, -1), axis=0)) <= 2**8
+
+
+def test_the_model_is_given_back_as_it_came(
+    made: Protected, somebodys: nn.Module, digits_model: nn.Module
+) -> None:
+    assert state_hash(somebodys) == state_hash(digits_model)
+    assert somebodys.training
+    assert [parameter.requires_grad for parameter in somebodys.parameters()] == [True] * 5 + [False]
+    assert all(parameter.grad is None for parameter in somebodys.parameters())
+
+
+def test_without_labels_the_figure_is_agreement(digits_model: nn.Module, tmp_path: Path) -> None:
+    settings = replace(QUICK, labels=False, attacks=("ridge",))
+    out, wishes = tmp_path / "pool", Wishes(range="-1,1")
+    made = protect(digits_model, "digits", out=out, settings=settings, wishes=wishes)
+    assert made.figures["measured_as"] == "agreement with the model"
+    assert made.figures["accuracy"]["raw"] == 1.0
+    assert made.figures["accuracy"]["obfuscated"] > 0.85
+    assert "agreement with the model" in made.report
+
+
+def test_arrays_need_labels_or_to_do_without(digits_model: nn.Module, tmp_path: Path) -> None:
+    samples = as_unit(load_case("digits").train.samples[:])
+    with pytest.raises(UsageError, match="labels=False"):
+        protect(digits_model, samples, out=tmp_path / "pool")
+    with pytest.raises(DataError, match="at least 40 samples"):
+        protect(digits_model, (samples[:9], np.arange(9)), out=tmp_path / "pool")
+    assert not (tmp_path / "pool").exists()
+
+
+def test_a_pool_is_saved_once(made: Protected, tmp_path: Path) -> None:
+    made.save(tmp_path / "copy")
+    assert verify(tmp_path / "copy").bundles[0].budget_bits == 8.0
+    with pytest.raises(OutputError, match="not there yet"):
+        made.save(tmp_path / "copy")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_one_model_from_three_sources_has_the_same_scores_and_gradients(
+    digits_model: nn.Module, tmp_path: Path
+) -> None:
+    model = copy.deepcopy(digits_model).eval()
+    example, free = torch.zeros(2, 1, 8, 8), ({0: torch.export.Dim("N", min=1)},)
+    torch.export.save(torch.export.export(model, (example,), dynamic_shapes=free), tmp_path / "model.pt2")
+    torch.onnx.export(
+        model, (example,), tmp_path / "model.onnx", dynamo=True, dynamic_shapes=free, verbose=False
+    )
+    spec = InputSpec(
+        shape=(1, 8, 8), dtype="float32", low=-1.0, high=1.0, layout="CHW", preprocessing="scaled"
+    )
+    raw = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = []
+    for source in (model, tmp_path / "model.pt2", tmp_path / "model.onnx"):
+        opened, given = open_model(source), raw.clone().requires_grad_()
+        scores = ModelView(opened.module, spec)(given)
+        scores.logsumexp(1).sum().backward()
+        found.append((scores.detach(), given.grad))
+    for scores, gradient in found[1:]:
+        assert torch.allclose(scores, found[0][0], atol=1e-4)
+        assert torch.allclose(gradient, found[0][1], atol=1e-4)
+
+
+def test_classes_that_leave_one_out_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="every class of the samples in --classes"):
+        protect(digits_model, "digits", out=tmp_path / "pool", settings=ProtectSettings(classes=("0", "1")))
+    assert not (tmp_path / "pool").exists()
+
+
+def test_sounds_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="sounds cannot be protected here yet"):
+        protect(digits_model, "fsd", out=tmp_path / "pool", settings=QUICK)
+
+
+def test_samples_of_another_size_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="samples of 1x9x9"):
+        protect(digits_model, "digits", out=tmp_path / "pool", settings=QUICK, wishes=Wishes(shape=(1, 9, 9)))
