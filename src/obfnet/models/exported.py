@@ -1,8 +1,9 @@
 """Reads a `.pt2` file of `torch.export` without running anything that the file brings.
 
 `torch.export.load` unpickles sample inputs and odd tensors, imports what a result's structure names,
-evaluates shape expressions and writes names into code that it compiles. So the archive is checked first, and what is
-loaded is a copy made anew from the parts that are plain: named operators and the raw bytes of the weights.
+evaluates shape expressions and writes names into code that it compiles. So the archive is checked first, and
+what is loaded is a copy made anew from the parts that are plain: named operators and the raw bytes of the
+weights.
 """
 
 import ast
