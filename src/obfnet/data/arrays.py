@@ -34,7 +34,7 @@ def array_dataset(
         name: Of the case.
 
     Raises:
-        DataError: other arrays than these, or too few samples.
+        DataError: other arrays than these, too few samples, or labels without a name.
     """
     pictures = _channels_first(np.asarray(samples))
     if len(pictures) < LEAST_SAMPLES:
@@ -42,7 +42,11 @@ def array_dataset(
     numbers = (
         np.zeros(len(pictures), np.int64) if labels is None else _whole(np.asarray(labels), len(pictures))
     )
-    count = max(len(classes), int(numbers.max()) + 1)
+    count = int(numbers.max()) + 1
+    if classes and len(classes) < count:
+        raise DataError(
+            f"a name for each of {count} labels", str(len(classes)), "give as many, in the labels' order"
+        )
     epochs = min(_MAX_EPOCHS, max(4.0, _PASSES / len(pictures)))
     integer = pictures.dtype == np.uint8
     spec = CaseSpec(

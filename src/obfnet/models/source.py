@@ -22,6 +22,7 @@ from obfnet.core.errors import ModelError
 from obfnet.core.files import sha256_hex
 from obfnet.models.exported import MAX_FILE_BYTES, read_exported
 from obfnet.models.onnx_network import OnnxNetwork
+from obfnet.nets.mode import evaluating
 
 _PICKLES: Final = (".pth", ".pt", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".h5", ".keras")
 _CONVERT: Final = (
@@ -110,6 +111,15 @@ def _of_module(module: nn.Module, *, kind: str, title: str) -> Model:
         raise ModelError("a model with all its weights", "lazy ones", "run it once on a batch")
     if away := sorted({tensor.device.type for tensor in tensors} - {"cpu"}):
         raise ModelError("a model on the CPU", f"one on {', '.join(away)}", "give model.cpu()")
+    try:
+        with evaluating(module):
+            pass
+    except NotImplementedError as exc:
+        raise ModelError(
+            "a module that can be put into evaluation mode",
+            "one of torch.export, which cannot",
+            "save the program with torch.export.save, and give that file",
+        ) from exc
     return Model(
         module=module,
         kind=kind,

@@ -84,7 +84,8 @@ def understand(
         found = _tried(view, specs, samples, labels) if runs else []
         if runs and not found:
             problems.append(("a model that takes all raw samples", "an error for some", "mend the model"))
-        problems += [*_unsuitable(found, labels, names), *changed()]
+        steady = _UNSTEADY not in problems
+        problems += [*_unsuitable(found, labels, names, steady=steady), *changed()]
     if problems:
         raise _all_of(problems, model)
     best = found[0]
@@ -94,6 +95,11 @@ def understand(
 
 
 Problem = tuple[str, str, str]
+_UNSTEADY: Final[Problem] = (
+    "the same answer to the same sample",
+    "another one each time",
+    "switch off dropout and noise in the model",
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -174,14 +180,8 @@ def _first_look(
         remedy = "give --range, or mend the model"
         return view, [("finite scores", "NaN or infinity on raw samples", remedy)], False
     problems: list[Problem] = []
-    if float((first - again).abs().max()) > _SAME_ANSWER:
-        problems.append(
-            (
-                "the same answer to the same sample",
-                "another one each time",
-                "switch off dropout and noise in the model",
-            )
-        )
+    if float((first - again).abs().max()) > _SAME_ANSWER * max(1.0, float(first.abs().max())):
+        problems.append(_UNSTEADY)
     return view, problems + _gradient_problems(view, some), True
 
 
@@ -254,10 +254,18 @@ def _range_name(spec: InputSpec) -> str:
     return f"{spec.low:g},{spec.high:g}"
 
 
-def _unsuitable(found: list[_Trial], labels: Labels | None, names: Sequence[str]) -> list[Problem]:
+def _unsuitable(
+    found: list[_Trial], labels: Labels | None, names: Sequence[str], *, steady: bool
+) -> list[Problem]:
     if not found:
         return []
     best = found[0]
+    if labels is not None and best.classes != len(names):
+        remedy = "give --classes with the model's labels in the order of its outputs, or other data"
+        return [(f"data of the model's {best.classes} classes", f"{len(names)} classes", remedy)]
+    if not steady:
+        # What it gets right is then a matter of chance.
+        return []
     if all(len(np.unique(trial.answers)) == 1 for trial in found):
         tried = ", ".join(trial.name for trial in found)
         remedy = "give --range, --mean and --std, or --layout as the model was trained"
@@ -267,9 +275,6 @@ def _unsuitable(found: list[_Trial], labels: Labels | None, names: Sequence[str]
             got = f"{best.name} and {found[1].name}, which both tell samples apart"
             return [("one range of values", got, "give --range, or --mean and --std")]
         return []
-    if best.classes != len(names):
-        remedy = "give --classes with the model's labels in the order of its outputs, or other data"
-        return [(f"data of the model's {best.classes} classes", f"{len(names)} classes", remedy)]
     share = np.bincount(labels, minlength=len(names)).max() / len(labels)
     chance = share + 3 * math.sqrt(share * (1 - share) / len(labels))
     if best.merit > chance:

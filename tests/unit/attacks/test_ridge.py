@@ -119,3 +119,12 @@ def test_a_label_that_nobody_knew_gets_the_mean_of_all() -> None:
     np.testing.assert_allclose(
         fitted(constant(SCORED[:1]), np.array([77])), RAW.mean(axis=0)[None], atol=1e-5
     )
+
+
+def test_wide_samples_that_are_all_alike_tell_nothing() -> None:
+    """No component is left of 2,048 constant values: the means of the labels are all that is known."""
+
+    def alike(samples: Samples) -> Samples:
+        return np.full((len(samples), 2_048), 0.5, np.float32)
+
+    np.testing.assert_allclose(guesses(Ridge(), alike), guesses(ClassMean(), alike), atol=1e-6)

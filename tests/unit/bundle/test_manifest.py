@@ -1,9 +1,10 @@
+import json
 from dataclasses import replace
 
 import pytest
 
 from obfnet.bundle import Manifest
-from obfnet.core.errors import UsageError
+from obfnet.core.errors import BundleError, UsageError
 from obfnet.core.spec import InputSpec
 from tests.malformed.corpus import FACTS, PUBLIC_KEY
 
@@ -51,3 +52,42 @@ def test_all_problems_are_told_at_once() -> None:
 def test_impossible_values(changes: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="a possible manifest"):
         replace(MANIFEST, **changes)
+
+
+def test_a_normalised_input_survives_and_no_other_mentions_it() -> None:
+    spec = InputSpec(
+        shape=(8, 8, 3),
+        dtype="float32",
+        low=-0.485 / 0.229,
+        high=(1 - 0.406) / 0.225,
+        layout="HWC",
+        preprocessing="uint8 / 255 less the mean, by the deviation",
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    manifest = replace(MANIFEST, input=spec)
+    assert Manifest.from_bytes(manifest.to_bytes()) == manifest
+    assert manifest.to_bytes() == Manifest.from_bytes(manifest.to_bytes()).to_bytes()
+    former = (
+        b'"input":{"dtype":"float32","high":1.0,"layout":"CHW","low":0.0,"preprocessing":"uint8 / 255",'
+        b'"shape":[1,8,8]},'
+    )
+    assert former in MANIFEST.to_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mean": [0.5, 0.5, 0.5]},
+        {"mean": None},
+        {"mean": [], "std": [0.5]},
+        {"mean": [0.5], "std": ["0.5"]},
+        {"mean": [0.5], "std": [0.0]},
+        {"mean": [0.25], "std": [0.25]},
+    ],
+)
+def test_an_impossible_normalisation_is_refused(change: dict[str, object]) -> None:
+    document = json.loads(MANIFEST.to_bytes())
+    document["input"] |= change
+    with pytest.raises(BundleError, match="manifest-"):
+        Manifest.from_bytes(json.dumps(document).encode())

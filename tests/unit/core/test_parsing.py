@@ -1,11 +1,11 @@
 """Strict parsing: what does not fit exactly is refused, and the message names the field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from obfnet.core.parsing import FieldError, parse_strict
+from obfnet.core.parsing import OPTIONAL, FieldError, parse_strict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +87,32 @@ def test_what_does_not_fit_is_refused_by_name(change: dict[str, Any], message: s
 def test_a_document_that_is_no_object_is_refused(document: Any) -> None:
     with pytest.raises(FieldError, match="document must be an object"):
         parse_strict(Whole, document)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    count: int
+    means: tuple[float, ...] = field(default=(), metadata=OPTIONAL)
+    plain: int = 3
+
+
+def test_a_field_that_older_documents_lack_has_its_default() -> None:
+    assert parse_strict(Grown, {"count": 1, "plain": 2}) == Grown(count=1, plain=2)
+    assert parse_strict(Grown, {"count": 1, "plain": 2, "means": [0.5, 1]}).means == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"count": 1}, "missing field 'plain'"),
+        ({"plain": 1}, "missing field 'count'"),
+        ({"count": 1, "plain": 2, "means": None}, "'means' must be a list"),
+        ({"count": 1, "plain": 2, "means": ["0.5"]}, r"'means\[0\]' must be float, not str"),
+        ({"count": 1, "plain": 2, "mean": []}, "unknown field 'mean'"),
+    ],
+)
+def test_only_that_field_may_be_left_out_and_what_is_there_must_fit(
+    document: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(FieldError, match=message):
+        parse_strict(Grown, document)
