@@ -1,9 +1,10 @@
 """What decides the bits of a code: an encoder that with its generator costs no more than a published O."""
 
 import math
-from typing import Final
+from typing import Final, final
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from obfnet.core.errors import UsageError
 from obfnet.nets import OBFUSCATION_ARCHITECTURES, Shape
@@ -11,11 +12,45 @@ from obfnet.nets.cost import count_macs
 from obfnet.nets.device_only import device_only_within
 
 _CONNECTED: Final = ("mlp", "fsd-mlp", "asl-mlp")
+# How far a sure decision lies from the border between two codes.
+_SURE: Final = 2.0
+
+
+@final
+class WordEncoder(nn.Module):
+    """Decides a code as a vote of the classes' words, each with the weight that its class has.
+
+    Where one class has more than half of the weight the code is its word, whatever the sample: what is left
+    of the code's room tells only of samples between the classes.
+
+    Args:
+        classifier: `(N, C, H, W)` in [0, 1] to `(N, K)` scores of the classes.
+        words: `(K, bits)` of zeros and ones.
+
+    Source: words far from each other, so that one wrong bit does no harm, are Dietterich and Bakiri 1995,
+        *Solving Multiclass Learning Problems via Error-Correcting Output Codes*.
+    """
+
+    votes: Tensor
+
+    def __init__(self, classifier: nn.Module, words: Float[Tensor, "K bits"]) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("votes", _SURE * (2 * words - 1))
+
+    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N bits"]:
+        """Numbers between -2 and 2, of which the signs are the code."""
+        scores: Tensor = self.classifier(raw)
+        return self.vote(scores)
+
+    def vote(self, scores: Float[Tensor, "N K"]) -> Float[Tensor, "N bits"]:
+        """What scores of the classes come to."""
+        return scores.softmax(1) @ self.votes
 
 
 def coded_encoder(
-    architecture: str, shape: Shape, hidden: int, bits: int, *, generator: nn.Module
-) -> nn.Module:
+    architecture: str, shape: Shape, hidden: int, words: Float[Tensor, "K bits"], *, generator: nn.Module
+) -> WordEncoder:
     """An encoder, freshly initialised from torch's present random state.
 
     Whatever the published network of that name is made of, three strided convolutions make more of its cost.
@@ -25,24 +60,23 @@ def coded_encoder(
         architecture: Registry name of a published obfuscation network, which sets the cost.
         shape: Channels, height and width of a sample.
         hidden: Width of that network's bottleneck.
-        bits: Length of the code.
+        words: The classes', `(K, bits)` of zeros and ones.
         generator: Takes `(N, bits)`; its cost is taken off.
-
-    Returns:
-        `(N, C, H, W)` in [0, 1] to `(N, bits)`.
 
     Raises:
         UsageError: the published network costs too little for any encoder.
     """
     published = count_macs(OBFUSCATION_ARCHITECTURES.get(architecture)(shape, hidden), shape)
-    left = published - count_macs(_OfCode(generator), (bits, 1, 1))
+    classes, bits = words.shape
+    left = published - count_macs(_OfCode(generator), (bits, 1, 1)) - classes * bits
     try:
-        return device_only_within(shape, bits, max(0, left))
+        return WordEncoder(device_only_within(shape, classes, max(0, left)), words)
     except UsageError as exc:
         if architecture in _CONNECTED:
-            return nn.Sequential(
-                nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, bits)
+            small = nn.Sequential(
+                nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
             )
+            return WordEncoder(small, words)
         raise UsageError(
             "an obfuscation network with room for an encoder and a generator",
             f"{published:,} MACs of {architecture}({hidden})",

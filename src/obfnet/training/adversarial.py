@@ -51,7 +51,7 @@ class Adversarial(Protection):
 
     name = "adversarial"
     times_longer = 1.5
-    recipe = 2
+    recipe = 3
 
     def __init__(
         self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None

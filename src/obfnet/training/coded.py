@@ -1,8 +1,8 @@
 """The protection `coded`: at most 2^bits different requests, so that none tells more than so many bits.
 
 The code is trained to be about the label: each class has a word of its own, as far from the others as the
-length allows, and the encoder is trained towards the word that I's answer and the label ask for. What is left
-of the code's room tells how sure the encoder is, and little of the sample.
+length allows, and the code is a vote of these words. What is left of its room tells of the samples that the
+encoder is not sure of, and little of the others.
 """
 
 import math
@@ -18,7 +18,7 @@ from torch.nn import functional
 from obfnet.core.errors import UsageError
 from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
-from obfnet.nets.coded_encoders import coded_encoder
+from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
 from obfnet.training.protections import Answer, Batch, Outcome, Protection, Purpose
 
 MOST_BITS: Final = 256
@@ -35,16 +35,13 @@ class Coded(Protection):
     Args:
         bits: Length of the code: the budget of one request.
 
-    Source: words far from each other, so that one wrong bit does no harm, are Dietterich and Bakiri 1995,
-        *Solving Multiclass Learning Problems via Error-Correcting Output Codes*.
-
     Does not guarantee: that a guess is bad that was good beforehand; nor anything about several different
         samples of the same person, each of which has a budget of its own.
     """
 
     name = "coded"
     times_longer = 3.0
-    recipe = 2
+    recipe = 3
 
     def __init__(
         self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
@@ -75,38 +72,36 @@ class Coded(Protection):
     def build(self, purpose: Purpose) -> nn.Module:
         """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
         generator = ExactGenerator(purpose.shape, self.length)
+        words = class_words(purpose.classes, self.length)
         encoder = coded_encoder(
-            purpose.architecture, purpose.shape, purpose.hidden, self.length, generator=generator
+            purpose.architecture, purpose.shape, purpose.hidden, words, generator=generator
         )
         network = CodedObfuscation(encoder, generator, channel=self.channel())
-        network.register_buffer("words", class_words(purpose.classes, self.length))
         # A buffer, so that a resumed run goes on where it stopped.
         network.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         return network
 
     def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
-        """Cross-entropy of I's answer to what is sent, and of each bit; half labels, half I's own answer.
+        """Cross-entropy of I's answer to what is sent, and of the encoder's own.
 
-        I is asked in every third step only, and takes most of the time of that; in the others the bits learn
-        from the labels alone.
+        Half of what is wanted is the label, half I's answer to raw samples. I is asked in every third step
+        only, and takes most of the time of that; in the others the encoder learns from the labels alone.
         """
         coded = _checked(network)
-        words: Tensor = coded.words  # type: ignore[assignment]
         steps: Tensor = coded.steps  # type: ignore[assignment]
-        wanted = functional.one_hot(batch.labels, len(words)).float()
+        encoder: WordEncoder = coded.encoder  # type: ignore[assignment]
+        scores = encoder.classifier(batch.raw)
+        wanted = functional.one_hot(batch.labels, scores.shape[1]).float()
         asked = int(steps) % _ASKED_EVERY == 0
         steps += 1
         if asked:
             with torch.no_grad():
                 wanted = torch.lerp(answer(batch.raw).softmax(1), wanted, _LABEL_SHARE)
-        decided = coded.decide(batch.raw)
-        code = coded.code(decided)
-        bits = functional.binary_cross_entropy_with_logits(decided, wanted @ words) * math.sqrt(self.length)
-        if not asked:
-            return Outcome(loss=bits, seen=code)
-        scores = answer(coded.generator(code))
-        through = -(wanted * scores.log_softmax(1)).sum(1).mean()
-        return Outcome(loss=through + bits, seen=code)
+        code = coded.code(encoder.vote(scores))
+        loss = functional.cross_entropy(scores, wanted)
+        if asked:
+            loss = loss + functional.cross_entropy(answer(coded.generator(code)), wanted)
+        return Outcome(loss=loss, seen=code)
 
     def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
         """That there are fewer codes than labels, and what accuracy is then possible at best."""

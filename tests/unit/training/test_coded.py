@@ -15,7 +15,7 @@ from obfnet.core.errors import UsageError
 from obfnet.core.spec import InputSpec
 from obfnet.export import obfuscation_onnx
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
-from obfnet.nets.coded_encoders import coded_encoder
+from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.nets.obfuscation import ObfuscationMLP
 from obfnet.training.coded import Coded, class_words
@@ -133,7 +133,7 @@ def test_impossible_budgets_are_refused(bits: int | None) -> None:
 
 def test_a_published_network_too_cheap_for_any_encoder_is_refused() -> None:
     with pytest.raises(UsageError, match="raise --hidden"):
-        coded_encoder("conv", (3, 32, 32), 1, 8, generator=ExactGenerator((3, 32, 32), 8))
+        coded_encoder("conv", (3, 32, 32), 1, class_words(10, 8), generator=ExactGenerator((3, 32, 32), 8))
 
 
 def test_a_pool_is_trained_proved_and_read_back(tmp_path: Path) -> None:
@@ -223,3 +223,14 @@ def test_a_collapsed_network_is_trained_anew_and_never_shipped(
         train_obfuscation(dataset, inference, out=tmp_path / "other", key=key, settings=settings, place="cpu")
     assert not list((tmp_path / "other").glob("*.obf*"))
     assert not (tmp_path / "other" / "pool.json").exists()
+
+
+def test_a_code_is_a_word_wherever_one_class_outweighs_the_others() -> None:
+    torch.manual_seed(0)
+    words = class_words(10, 16)
+    encoder = WordEncoder(nn.Flatten(), words)
+    scores = torch.randn(200, 10, 1, 1) * 3
+    sure = scores.flatten(1).softmax(1).max(1)
+    codes = (encoder(scores) > 0).float()
+    assert 20 < int((sure.values > 0.5).sum()) < 180
+    assert torch.equal(codes[sure.values > 0.5], words[sure.indices[sure.values > 0.5]])
