@@ -883,6 +883,133 @@ def less_noise_than_the_budget_needs() -> bytes:
     return _flipped(epsilon=7 * math.log(3))
 
 
+def _graded(*join: onnx.NodeProto, **changes: Any) -> bytes:
+    facts = {"budget_bits": 6.0, "poor_bits": 3.0, "rich_share": 0.1}
+    facts |= {name: changes.pop(name) for name in tuple(changes) if name in (*facts, "epsilon")}
+    return bundle(graphs.graded_code(*join, **changes), protection="selective", **facts)
+
+
+def poor_requests_of_more_bits_than_claimed() -> bytes:
+    return _graded(poor_bits=2.0)
+
+
+def rich_requests_of_more_bits_than_claimed() -> bytes:
+    return _graded(budget_bits=5.0)
+
+
+def a_word_cut_from_a_code_of_more_bits() -> bytes:
+    return _graded(
+        node("Slice", "bits at0 at3 second", "part"),
+        *graphs.fair_levels(word="part"),
+    )
+
+
+def leave_that_is_not_asked_for() -> bytes:
+    return _graded(node("Concat", "word doubt more", "sent", axis=1))
+
+
+def a_level_that_shows_without_leave() -> bytes:
+    return _graded(
+        node("And", "doubt leave", "level"),
+        node("And", "more level", "details"),
+        node("Concat", "word doubt details", "sent", axis=1),
+    )
+
+
+def details_let_through_by_doubt_alone() -> bytes:
+    return _graded(
+        node("And", "doubt leave", "level"),
+        node("And", "more doubt", "details"),
+        node("Concat", "word level details", "sent", axis=1),
+    )
+
+
+def leave_turned_round() -> bytes:
+    return _graded(
+        node("Not", "leave", "turned"),
+        node("And", "doubt turned", "level"),
+        node("And", "more level", "details"),
+        node("Concat", "word level details", "sent", axis=1),
+    )
+
+
+def leave_that_is_or_ed_in() -> bytes:
+    return _graded(
+        node("Or", "doubt leave", "level"),
+        node("And", "more level", "details"),
+        node("Concat", "word level details", "sent", axis=1),
+    )
+
+
+def details_hidden_in_what_has_none() -> bytes:
+    return _graded(
+        node("And", "doubt leave", "level"),
+        node("And", "more level", "gone"),
+        node("Xor", "more gone", "details"),
+        node("Concat", "word level details", "sent", axis=1),
+    )
+
+
+def details_times_leave() -> bytes:
+    return _graded(
+        node("Cast", "leave", "number", to=TensorProto.FLOAT),
+        node("Cast", "more", "as_numbers", to=TensorProto.FLOAT),
+        node("Mul", "number as_numbers", "product"),
+        node("Greater", "product zero", "details"),
+        node("And", "doubt leave", "level"),
+        node("Concat", "word level details", "sent", axis=1),
+    )
+
+
+def leave_of_another_type() -> bytes:
+    return _graded(
+        node("Cast", "leave", "permitted", to=TensorProto.BOOL),
+        node("And", "doubt permitted", "level"),
+        node("And", "more level", "details"),
+        node("Concat", "word level details", "sent", axis=1),
+        kind=TensorProto.FLOAT,
+    )
+
+
+def leave_of_another_name() -> bytes:
+    return _graded(
+        node("And", "doubt flips", "level"),
+        node("And", "more level", "details"),
+        node("Concat", "word level details", "sent", axis=1),
+        name="flips",
+    )
+
+
+def levels_without_an_input_for_leave() -> bytes:
+    return bundle(
+        graphs.signed_code(), protection="selective", budget_bits=6.0, poor_bits=3.0, rich_share=0.1
+    )
+
+
+def leave_without_a_share() -> bytes:
+    return bundle(graphs.graded_code(), protection="coded", budget_bits=6.0)
+
+
+def a_share_without_poor_bits() -> bytes:
+    return pack(members(graphs.graded_code(), budget_bits=6.0, rich_share=0.1))
+
+
+def poor_bits_without_a_share() -> bytes:
+    return pack(members(graphs.graded_code(), budget_bits=6.0, poor_bits=3.0))
+
+
+def a_share_of_everything() -> bytes:
+    return _graded(rich_share=1.0)
+
+
+def poor_bits_above_the_budget() -> bytes:
+    return _graded(poor_bits=7.0)
+
+
+def levels_and_flips_at_once() -> bytes:
+    return _graded(epsilon=1.0)
+
+
 def _noisy(*join: onnx.NodeProto, **changes: Any) -> bytes:
     facts = {"noise": 0.5, "budget_bits": 9.0}
     facts |= {name: changes.pop(name) for name in tuple(changes) if name in ("epsilon", "budget_bits")}
@@ -1212,4 +1339,23 @@ STEP_OF: dict[Callable[[], bytes], str] = {
     one_flip_for_all_bits: "budget-cut",
     a_bit_under_several_flips: "runs",
     less_noise_than_the_budget_needs: "budget-cut",
+    poor_requests_of_more_bits_than_claimed: "budget-cut",
+    rich_requests_of_more_bits_than_claimed: "budget-cut",
+    a_word_cut_from_a_code_of_more_bits: "budget-cut",
+    leave_that_is_not_asked_for: "budget-cut",
+    a_level_that_shows_without_leave: "budget-cut",
+    details_let_through_by_doubt_alone: "budget-cut",
+    leave_turned_round: "budget-cut",
+    leave_that_is_or_ed_in: "budget-cut",
+    details_hidden_in_what_has_none: "budget-cut",
+    details_times_leave: "budget-cut",
+    leave_of_another_type: "graph-shape",
+    leave_of_another_name: "graph-shape",
+    levels_without_an_input_for_leave: "graph-shape",
+    leave_without_a_share: "graph-shape",
+    a_share_without_poor_bits: "manifest-values",
+    poor_bits_without_a_share: "manifest-values",
+    a_share_of_everything: "manifest-values",
+    poor_bits_above_the_budget: "manifest-values",
+    levels_and_flips_at_once: "manifest-values",
 }

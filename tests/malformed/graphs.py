@@ -170,6 +170,47 @@ def flipped_code(
     return bytes_of(graph_of(nodes, _code(bits) | constants, further=[given]))
 
 
+def graded_code(
+    *join: onnx.NodeProto, kind: int = TensorProto.BOOL, name: str = "leave", **constants: np.ndarray
+) -> bytes:
+    """A fair O of two levels: three bits of a word, one of doubt, and two details for where it may be rich.
+
+    Args:
+        join: Nodes from `word`, `doubt`, `more` and `leave` to `sent`; none lets details through by both.
+        kind: Element type of the second input.
+        name: Its name.
+        constants: Further ones.
+    """
+    parts = (("word", 0, 3), ("doubt", 3, 4), ("more", 4, 6))
+    places = {f"at{place}": i64(place) for place in (0, 3, 4, 6)} | {"second": i64(1)}
+    split = [
+        one
+        for part, first, last in parts
+        for one in (
+            node("Slice", f"logits at{first} at{last} second", f"{part}_logits"),
+            node("Greater", f"{part}_logits zero", part),
+        )
+    ]
+    return flipped_code(
+        *split,
+        *(join or fair_levels()),
+        flips=("N", 1),
+        kind=kind,
+        name=name,
+        **places,
+        **constants,
+    )
+
+
+def fair_levels(word: str = "word") -> tuple[onnx.NodeProto, ...]:
+    """Details where the sample needs them and there is leave."""
+    return (
+        node("And", "doubt leave", "level"),
+        node("And", "more level", "details"),
+        node("Concat", f"{word} level details", "sent", axis=1),
+    )
+
+
 def noisy_code(
     *join: onnx.NodeProto, bits: int = 6, noise: tuple[int | str, ...] | None = None, **constants: np.ndarray
 ) -> bytes:

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from obfnet.attacks.graph_node import REMEDY, Node
 from obfnet.attacks.graph_operators import OPERATORS, REARRANGING, TAKES_CHOICES, Value
 from obfnet.attacks.straight_through import Choice
-from obfnet.bundle.chance import Flips, Noise
+from obfnet.bundle.chance import Flips, Leave, Noise
 from obfnet.core.errors import AttackError
 
 _TYPES: Final = onnx.TensorProto
-_DRAWN: Final = (Flips.name, Noise.name)
+# What a device decides besides, and what is taken for it.
+_DECIDED: Final = {Flips.name: 0.0, Noise.name: 0.0, Leave.name: 1.0}
 _WIRE: Final = {_TYPES.FLOAT: "float32", _TYPES.UINT8: "uint8"}
 
 
@@ -29,7 +30,7 @@ class OnnxGraph(nn.Module):
 
     Args:
         data: The ONNX file's bytes: one input, one output, weights inside, no control flow. A second input,
-            what a device draws at random, is taken as zeros, its likeliest outcome.
+            what a device decides, is taken as its likeliest outcome: no bit inverted, no noise, leave given.
 
     Raises:
         AttackError: the bytes are no such graph, or an operator or one of its settings is not known here;
@@ -53,7 +54,7 @@ class OnnxGraph(nn.Module):
             raise AttackError("a graph in ONNX format", type(exc).__name__, "export it again") from exc
         graph = model.graph
         given = [value for value in graph.input if value.name not in {x.name for x in graph.initializer}]
-        self._drawn = [value for value in given[1:] if value.name in _DRAWN]
+        self._drawn = [value for value in given[1:] if value.name in _DECIDED]
         if len(given) - len(self._drawn) != 1 or len(graph.output) != 1:
             raise AttackError(
                 "a graph of one input and one output",
@@ -88,7 +89,7 @@ class OnnxGraph(nn.Module):
         values.update({name: getattr(self, buffer) for name, buffer in self._weights.items()})
         for drawn in self._drawn:
             width = drawn.type.tensor_type.shape.dim[1].dim_value
-            values[drawn.name] = samples.new_zeros(len(samples), width)
+            values[drawn.name] = samples.new_full((len(samples), width), _DECIDED[drawn.name])
         for node in self._nodes:
             inputs = [values[name] for name in node.inputs]
             try:

@@ -130,7 +130,7 @@ def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, a
         TrainingError, OutputError: as `train_obfuscation`.
     """
     row, key = cell.row, load_or_create_coordinator_key()
-    chance = [f"{value:g}" for value in (row.epsilon, row.noise) if value is not None]
+    chance = [f"{value:g}" for value in (row.epsilon, row.noise, row.rich_share) if value is not None]
     limited = () if row.protection == "published" else (row.protection, str(row.bits or ""), *chance)
     name = _folder_name(cell, row.inference, row.obfuscation, str(row.hidden), *limited)
     trained = train_obfuscation(
@@ -145,6 +145,7 @@ def obfuscation_for(cell: Cell, dataset: Dataset, inference: InferenceNetwork, a
             bits=row.bits,
             epsilon=row.epsilon,
             noise=row.noise,
+            rich_share=row.rich_share,
             count=1,
             schedule=plan_for(cell, dataset).obfuscation,
             seed=cell.seed,
@@ -168,7 +169,7 @@ def cell_fingerprint(cell: Cell, dataset: Dataset, inference: InferenceNetwork) 
     del row["seeds"]
     if row["protection"] == "published":
         # As cells were named before there was another one.
-        del row["protection"], row["bits"], row["epsilon"], row["noise"]
+        del row["protection"], row["bits"], row["epsilon"], row["noise"], row["rich_share"]
     if row["obfuscation_share"] == 1:
         del row["obfuscation_share"]
     return fingerprint(

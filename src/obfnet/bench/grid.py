@@ -34,6 +34,7 @@ class Row:
         bits: Budget of a request, for a protection that has one.
         epsilon: Of a request, for a protection that inverts bits.
         noise: Standard deviation, for a protection that adds any.
+        rich_share: Of requests that may tell more, for a protection with two levels.
 
     Raises:
         UsageError: a share is out of its range, or there is no seed.
@@ -53,6 +54,7 @@ class Row:
     bits: int | None = None
     epsilon: float | None = None
     noise: float | None = None
+    rich_share: float | None = None
 
     def __post_init__(self) -> None:
         shares = (self.share, self.obfuscation_share, self.attack_share)
@@ -74,8 +76,8 @@ class Row:
         """
         width = "" if self.hidden is None else f"({self.hidden})"
         limits = [self.protection, self.bits]
-        for name in ("epsilon", "noise"):
-            limits += [] if getattr(self, name) is None else [f"{name} {getattr(self, name):g}"]
+        for name in ("epsilon", "noise", "rich_share"):
+            limits += [] if getattr(self, name) is None else [f"{name.split('_')[0]} {getattr(self, name):g}"]
         limited = "" if self.protection == "published" else ", " + " ".join(str(one) for one in limits if one)
         return f"{self.case}/{self.split}/{self.inference}/{self.obfuscation}{width}{limited}"
 

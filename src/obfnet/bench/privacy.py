@@ -19,6 +19,7 @@ from obfnet.bench.former import former_result
 from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row, cells
 from obfnet.bench.parity import measure_parity
+from obfnet.bundle import Bundle
 from obfnet.core.errors import UnknownNameError, UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
@@ -62,12 +63,20 @@ GAUSSIAN: Final = (
 )
 """With noise on a few bounded numbers."""
 
+SELECTIVE: Final = (
+    replace(_MNIST, protection="selective", bits=32, rich_share=0.1),
+    replace(_ASL, protection="selective", bits=256, rich_share=0.25, obfuscation_share=0.4),
+    replace(_CIFAR10, protection="selective", bits=256, rich_share=0.25),
+)
+"""With a few bits for the samples that the device is sure of, and more for a share of the others."""
+
 _ROWS: Final = {
     "published": PUBLISHED,
     "coded": CODED,
     "adversarial": ADVERSARIAL,
     "randomised": RANDOMISED,
     "gaussian": GAUSSIAN,
+    "selective": SELECTIVE,
 }
 
 
@@ -217,6 +226,8 @@ def _audited(
         "budget_bits": bundle.manifest.budget_bits,
         "epsilon": bundle.manifest.epsilon,
         "noise": bundle.manifest.noise,
+        "poor_bits": bundle.manifest.poor_bits,
+        "rich_share": bundle.manifest.rich_share,
         "seed": cell.seed,
         "obfuscation_share": row.obfuscation_share,
         "accuracy": {
@@ -226,7 +237,7 @@ def _audited(
         "baselines": baselines,
         "cost": {"parameters": bundle.manifest.parameters, "macs": bundle.manifest.macs},
         "parity": None
-        if bundle.manifest.budget_bits is None or bundle.manifest.chance is not None
+        if bundle.manifest.budget_bits is None or _draws(bundle)
         else measure_parity(bundle, dataset.test.samples),
         "latency": time_obfuscation(bundle, dataset.test.samples[:1]),
         **{
@@ -243,6 +254,11 @@ def _audited(
             )
         },
     }
+
+
+def _draws(bundle: Bundle) -> bool:
+    chance = bundle.manifest.chance
+    return chance is not None and chance.random
 
 
 def _content(rows: Mapping[str, dict[str, Any]], settings: AuditSettings, command: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What a bundle leaves to chance: which bits of a code are inverted, or what noise is added to its numbers.
+"""What a bundle leaves to the device: which bits to invert, what noise to add, whether to send more.
 
-A graph of such a bundle takes the outcome as a second input, so that nothing in a file decides chance; the
-device draws it from the operating system's random source, anew for every sample. That the graph uses it as it
-must is proved by `chance_cut`.
+A graph of such a bundle takes it as a second input, so that nothing in a file decides it. Lots are drawn from
+the operating system's random source, anew for every sample; leave to send more is given by the device's own
+count. That the graph uses it as it must is proved by `chance_cut`.
 """
 
 import math
@@ -35,6 +35,9 @@ class Chance(ABC):
 
     element: ClassVar[int]
     """ONNX's number of its element type."""
+
+    random: ClassVar[bool] = True
+    """Whether lots are drawn, so that the same sample is sent otherwise every time."""
 
     @abstractmethod
     def draw(self, count: int, width: int) -> Drawn:
@@ -92,6 +95,27 @@ class Noise(Chance):
         return (np.array(places, np.float32) + np.float32(lowest)).reshape(count, width)
 
 
+@final
+@dataclass(frozen=True)
+class Leave(Chance):
+    """Leave to send a rich request where the sample needs one.
+
+    Args:
+        poor_bits: What a request without leave can tell at most.
+        share: Of rich requests, which the device keeps to.
+    """
+
+    name = "leave"
+    element = _BOOL
+    random = False
+    poor_bits: float
+    share: float
+
+    def draw(self, count: int, width: int) -> Drawn:
+        """Leave for all: the most that can be sent, which is what an audit has to see."""
+        return np.ones((count, width), np.bool_)
+
+
 @lru_cache(maxsize=4)
 def _table(scale: float) -> tuple[int, int, list[int]]:
     """Bytes of a draw, the least outcome, and for each but the last the number that a draw must be below."""
@@ -101,15 +125,23 @@ def _table(scale: float) -> tuple[int, int, list[int]]:
     return size, 1 - len(one_side), list(accumulate(each))[:-1]
 
 
-def chance_of(*, epsilon: float | None, noise: float | None) -> Chance | None:
-    """What a manifest's fields ask for; None where nothing is left to chance."""
+def chance_of(
+    *,
+    epsilon: float | None,
+    noise: float | None,
+    poor_bits: float | None = None,
+    rich_share: float | None = None,
+) -> Chance | None:
+    """What a manifest's fields ask for; None where nothing is left to the device."""
     if epsilon is not None:
         return Flips(epsilon)
+    if poor_bits is not None and rich_share is not None:
+        return Leave(poor_bits, rich_share)
     return None if noise is None else Noise(noise)
 
 
 def no_chance(session: Any, count: int) -> dict[str, Drawn]:
-    """What an engine's session must be given besides samples, so that nothing is inverted or added.
+    """What an engine's session must be given besides samples, so that nothing is inverted, added or allowed.
 
     Args:
         session: An `onnxruntime.InferenceSession`.

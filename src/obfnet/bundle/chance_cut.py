@@ -1,4 +1,4 @@
-"""Proves that a graph uses its second input as it must: each bit meets its own flip, each number its noise.
+"""Proves that a graph uses its second input as it must: flips of bits, noise on numbers, leave to send more.
 
 What comes behind is made of the outcome alone. With the distribution that the device draws from, the ceiling
 in bits follows. Which bits or numbers there are, and that nothing gets past them, is `cut`'s.
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from obfnet.bundle.chance import Chance, Flips, Noise
+from obfnet.bundle.chance import Chance, Flips, Leave, Noise
 from obfnet.bundle.constants import constants_of
 from obfnet.bundle.cut import Cut, find_cut, shapes_of, walk
 from obfnet.bundle.onnx_schema import parse_model
@@ -42,14 +42,21 @@ def check_budget(data: bytes, spec: InputSpec, claimed: float, chance: Chance | 
     else:
         cut = find_cut(data, spec)
         bits = _flipped_bits(data, spec, cut, chance) if isinstance(chance, Flips) else cut.bits
+    if isinstance(chance, Leave):
+        poor = find_cut(data, spec, false=chance.name)
+        _refuse_above(chance.poor_bits, poor.bits, poor, " of a request without leave")
+    _refuse_above(claimed, bits, cut)
+    return cut
+
+
+def _refuse_above(claimed: float, bits: float, cut: Cut, where: str = "") -> None:
     if bits > claimed + _TOLERANCE:
         raise refused(
             "budget-cut",
-            f"at most the {claimed:g} bits that the manifest claims",
+            f"at most the {claimed:g} bits{where} that the manifest claims",
             f"{bits:g} bits in {', '.join(map(shown, cut.tensors))}",
             "do not use it: its claim of a budget is false; tell its coordinator",
         )
-    return cut
 
 
 def _flipped_bits(data: bytes, spec: InputSpec, cut: Cut, chance: Flips) -> float:

@@ -73,12 +73,13 @@ class Cut:
     after: frozenset[str]
 
 
-def find_cut(data: bytes, spec: InputSpec) -> Cut:
+def find_cut(data: bytes, spec: InputSpec, *, false: str = "") -> Cut:
     """Finds the tensors through which all of the sample must pass, and counts their values.
 
     Args:
         data: ONNX bytes that passed `check_graph` and `check_outputs`.
         spec: What goes in.
+        false: Name of a further input, a bool, that is taken to be false; empty for none.
 
     Raises:
         BundleError: at `budget-cut`: something of the sample reaches the output past every cut.
@@ -87,7 +88,9 @@ def find_cut(data: bytes, spec: InputSpec) -> Cut:
         device runs such a graph on one sample at a time. Nor that the same code always gives the same bytes,
         which is `exact`'s.
     """
-    return walk(data, is_cut=_is_cut, bits=lambda tensors, cuts: _bits(data, spec, tensors, cuts))
+    return walk(
+        data, is_cut=_is_cut, bits=lambda tensors, cuts: _bits(data, spec, tensors, cuts), false=false
+    )
 
 
 def walk(
@@ -95,6 +98,7 @@ def walk(
     *,
     is_cut: Callable[[Any, dict[str, Any]], bool],
     bits: Callable[[tuple[str, ...], dict[str, Any]], float],
+    false: str = "",
 ) -> Cut:
     """Follows the sample through a graph, to the operators behind which no more than their outcome is known.
 
@@ -103,6 +107,7 @@ def walk(
         is_cut: Whether an operator, which takes something of the sample, is one of these; of the node and the
             graph's constants.
         bits: Most bits in the tensors of the cut; of their names, and of a node for each.
+        false: Name of a bool that is taken to be false throughout; empty for none.
 
     Raises:
         BundleError: at `budget-cut`: something of the sample reaches the output past every cut.
@@ -112,8 +117,13 @@ def walk(
     cuts: dict[str, Any] = {}
     failing: list[tuple[str, Set[str]]] = []
     constants = constants_of(graph)
+    all_false = {false} if false else set[str]()
     for node in graph.node:
         if node.op_type in SHAPE_OPERATORS:
+            continue
+        if node.op_type == "And" and all_false & set(node.input):
+            # Whatever the other side is, nothing of it is left.
+            all_false.add(node.output[0])
             continue
         _refuse_steering(node, raw, finite)
         for name in _may_fail_by(node):

@@ -24,7 +24,7 @@ GRAPH_MEMBER: Final = "obfuscate.onnx"
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 LARGEST_EPSILON: Final = 1e4
 _MOST_BITS: Final = 1e9
-_OPTIONAL: Final = ("epsilon", "noise")
+_OPTIONAL: Final = ("epsilon", "noise", "poor_bits", "rich_share")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MAX_AXES: Final = 6
@@ -54,6 +54,9 @@ class Manifest:
             random; None, and not in the file, for any other.
         noise: Standard deviation of the noise on a code of numbers, as a share of their bound; None, and not
             in the file, for any other.
+        poor_bits: Bits of a request that is not one of the few rich ones, where there are two levels; None,
+            and not in the file, for any other.
+        rich_share: Share of rich requests that a device keeps to; likewise.
         inference_network_id: SHA-256 of the inference network's ONNX file, 64 hex digits.
         members: Name of each further member to its SHA-256.
         public_key: Text of the key that signs.
@@ -80,6 +83,8 @@ class Manifest:
     public_key: str
     epsilon: float | None = None
     noise: float | None = None
+    poor_bits: float | None = None
+    rich_share: float | None = None
 
     def __post_init__(self) -> None:
         problems = [*self._text_problems(), *self._number_problems(), *self._input_problems()]
@@ -89,12 +94,20 @@ class Manifest:
     @property
     def guarantee(self) -> Guarantee:
         """What one request promises, once a reader has accepted the bundle."""
-        return guarantee_of(self.budget_bits, epsilon=self.epsilon, noise=self.noise)
+        return guarantee_of(
+            self.budget_bits,
+            epsilon=self.epsilon,
+            noise=self.noise,
+            poor_bits=self.poor_bits,
+            rich_share=self.rich_share,
+        )
 
     @property
     def chance(self) -> Chance | None:
-        """What a device draws for each sample; None where it draws nothing."""
-        return chance_of(epsilon=self.epsilon, noise=self.noise)
+        """What a device decides for each sample besides; None where it decides nothing."""
+        return chance_of(
+            epsilon=self.epsilon, noise=self.noise, poor_bits=self.poor_bits, rich_share=self.rich_share
+        )
 
     def to_bytes(self) -> bytes:
         """The canonical JSON of the manifest, UTF-8; these are the bytes that get signed."""
@@ -178,6 +191,18 @@ class Manifest:
             problems.append(f"`noise` must be {LEAST_NOISE:g} to {MOST_NOISE:g}")
         if self.noise is not None and (self.budget_bits is None or self.epsilon is not None):
             problems.append("`noise` needs `budget_bits`, and no `epsilon`")
+        return [*problems, *self._level_problems()]
+
+    def _level_problems(self) -> list[str]:
+        if self.poor_bits is None and self.rich_share is None:
+            return []
+        problems = []
+        if self.rich_share is None or not 0 < self.rich_share < 1:
+            problems.append("`rich_share` must be above 0 and below 1, and needs `poor_bits`")
+        if self.poor_bits is None or not 0 <= self.poor_bits <= (self.budget_bits or 0):
+            problems.append("`poor_bits` must be 0 to `budget_bits`, and needs `rich_share`")
+        if self.epsilon is not None or self.noise is not None:
+            problems.append("`rich_share` needs that there is no `epsilon` and no `noise`")
         return problems
 
     def _input_problems(self) -> list[str]:

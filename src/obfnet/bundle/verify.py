@@ -49,6 +49,8 @@ class BundleSummary:
     budget_bits: float | None
     epsilon: float | None
     noise: float | None
+    poor_bits: float | None
+    rich_share: float | None
     size_bytes: int
     sha256: str
 
@@ -186,6 +188,8 @@ def _summary(bundle: Bundle) -> BundleSummary:
         budget_bits=manifest.budget_bits,
         epsilon=manifest.epsilon,
         noise=manifest.noise,
+        poor_bits=manifest.poor_bits,
+        rich_share=manifest.rich_share,
         size_bytes=bundle.size_bytes,
         sha256=bundle.sha256,
     )

@@ -34,6 +34,8 @@ class BundleFacts(TypedDict):
     inference_network_id: str
     epsilon: NotRequired[float | None]
     noise: NotRequired[float | None]
+    poor_bits: NotRequired[float | None]
+    rich_share: NotRequired[float | None]
 
 
 def build_bundle(*, graph: bytes, key: "Ed25519PrivateKey", **facts: Unpack[BundleFacts]) -> bytes:

@@ -40,10 +40,13 @@ _COUNT: Final = click.IntRange(1)
     "--protection",
     default="coded",
     show_default=True,
-    help="How O is limited: coded, published, adversarial, randomised or gaussian.",
+    help="How O is limited: coded, published, adversarial, randomised, gaussian or selective.",
 )
 @click.option("--bits", type=int, default=None, help="Budget of a request.  [default: 16 with coded]")
 @click.option("--epsilon", type=float, default=None, help="Of one request: with randomised.")
+@click.option(
+    "--rich-share", type=float, default=None, help="Of requests that may tell more: with selective."
+)
 @click.option("--noise", type=float, default=None, help="Standard deviation of the noise: with gaussian.")
 @click.option("--count", type=_COUNT, default=4, show_default=True, help="Networks in the pool.")
 @click.option("--arch", default="", help="Obfuscation networks: mlp, conv, cnn.  [default: one that fits]")
@@ -81,6 +84,7 @@ def protect(
     protection: str,
     bits: int | None,
     epsilon: float | None,
+    rich_share: float | None,
     noise: float | None,
     count: int,
     arch: str,
@@ -129,6 +133,7 @@ def protect(
         protection=protection,
         bits=bits,
         epsilon=epsilon,
+        rich_share=rich_share,
         noise=noise,
         count=count,
         architecture=arch,

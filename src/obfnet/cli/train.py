@@ -118,7 +118,7 @@ def inference(
     "--protection",
     default="published",
     show_default=True,
-    help="How O is limited: published, coded, adversarial, randomised or gaussian.",
+    help="How O is limited: published, coded, adversarial, randomised, gaussian or selective.",
 )
 @click.option(
     "--bits",
@@ -137,6 +137,12 @@ def inference(
     type=float,
     default=None,
     help="Standard deviation of the noise on each number in [-1, 1]: with gaussian, and only there.",
+)
+@click.option(
+    "--rich-share",
+    type=float,
+    default=None,
+    help="Share of requests that may tell more than the others: with selective, and only there.",
 )
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option(
@@ -158,6 +164,7 @@ def obfuscation(
     bits: int | None,
     epsilon: float | None,
     noise: float | None,
+    rich_share: float | None,
     count: int,
     epochs: float | None,
     processor: str,
@@ -190,6 +197,7 @@ def obfuscation(
         bits=bits,
         epsilon=epsilon,
         noise=noise,
+        rich_share=rich_share,
         count=count,
         schedule=schedule,
         seed=seed,

@@ -48,6 +48,8 @@ def verify(
         budget += f", epsilon {rounded_up(epsilon)}"
     if (noise := verification.bundles[0].noise) is not None:
         budget += f", with noise {noise:g} on each number"
+    if (poor := verification.bundles[0]).rich_share is not None:
+        budget += f", {rounded_up(poor.poor_bits or 0.0)} for all but {poor.rich_share:.1%} of requests"
     lines = [
         f"  {check.number:>2} {check.step:<24} {check.meaning}" for check in verification.checks if check.made
     ]

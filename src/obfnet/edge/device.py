@@ -21,6 +21,7 @@ from obfnet.bundle import Pool, Trust, read_pool
 from obfnet.core.errors import BundleError, UsageError
 from obfnet.core.files import sha256_hex
 from obfnet.core.spec import InputSpec, Samples
+from obfnet.edge.graded import obfuscate_graded
 from obfnet.edge.inputs import read_samples
 from obfnet.edge.meter import BudgetMeter
 from obfnet.edge.session import ObfuscationSession
@@ -172,14 +173,12 @@ class Device:
         samples = read_samples(raw, self.spec)
         # 2. A bundle that nobody can predict, or the sample's own.
         picked = self._picks(samples)
-        # 3. Counted before anything may fail: a count that is too high harms nobody.
-        if self._meter is not None:
-            self._meter.spend((self.budget_bits or 0.0) * len(samples))
-        # 4. Obfuscated and checked, or an exception that ends it here.
+        # 3. Counted before anything may fail (a count that is too high harms nobody), then obfuscated and
+        # checked, or an exception that ends it here.
         begun = time.perf_counter()
         obfuscated = self._obfuscate(samples, picked)
         obfuscate_s = time.perf_counter() - begun
-        # 5. Only now is there a connection; it checks that the backend's model takes such samples.
+        # 4. Only now is there a connection; it checks that the backend's model takes such samples.
         names = ", ".join(self._pool.bundles[index].manifest.name for index in sorted(set(picked)))
         return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=names)
 
@@ -193,6 +192,12 @@ class Device:
         ]
 
     def _obfuscate(self, samples: Samples, picked: list[int]) -> Samples:
+        if self._meter is not None:
+            if any(bundle.manifest.rich_share is not None for bundle in self._pool.bundles):
+                each = [(self._session(index), self._pool.bundles[index].manifest) for index in picked]
+                pick_bits = (self.budget_bits or 0.0) - (_budget_of(self._pool) or 0.0)
+                return obfuscate_graded(samples, each, self._meter, pick_bits=pick_bits)
+            self._meter.spend((self.budget_bits or 0.0) * len(samples))
         wanted = sorted(set(picked))
         if len(wanted) == 1:
             return self._session(wanted[0]).obfuscate(samples)
@@ -288,7 +293,7 @@ class UnsafeRawPassthrough:
 
 
 def _draws(pool: Pool) -> bool:
-    return any(bundle.manifest.chance is not None for bundle in pool.bundles)
+    return any((chance := bundle.manifest.chance) is not None and chance.random for bundle in pool.bundles)
 
 
 def _budget_of(pool: Pool) -> float | None:

@@ -16,9 +16,12 @@ from typing import Any, Final, final
 
 from obfnet.core.errors import BudgetSpentError, DataError, OutputError, UsageError
 from obfnet.core.files import write_json
+from obfnet.guarantees.nested_levels import may_be_rich
 
 _FORM: Final = 1
 _FIELDS: Final = {"format_version", "pool", "spent_bits", "requests"}
+# Only where a request was rich: older files know no such count.
+_RICH: Final = "rich"
 
 
 @final
@@ -60,6 +63,11 @@ class BudgetMeter:
         """How many requests were counted."""
         return int(self._read()["requests"])
 
+    @property
+    def rich(self) -> int:
+        """How many of them were rich, or may have been."""
+        return int(self._read().get(_RICH, 0))
+
     def spend(self, bits: float) -> None:
         """Counts a request before it is sent.
 
@@ -70,20 +78,67 @@ class BudgetMeter:
             BudgetSpentError: the limit would be passed; nothing was counted, and nothing may be sent.
             DataError, OutputError: the count cannot be kept; nothing may be sent.
         """
-        if not 0 <= bits < math.inf:
-            raise UsageError("a finite number of bits", f"{bits}", "use a protection with a budget")
+        with self._locked():
+            self._spend(self._read(), bits)
+
+    def spend_one_of_two(self, *, poor_bits: float, rich_bits: float, share: float) -> bool:
+        """Counts a request of a bundle with two levels, as a rich one where the share allows any.
+
+        Args:
+            poor_bits: What it costs if it may not be rich, ≥ 0 and finite.
+            rich_bits: What it costs if it is, likewise.
+            share: Of rich requests: of the first n no more than share x n + 1 ever are.
+
+        Returns:
+            Whether it may be rich. If it then is not, `give_back` what was counted too much.
+
+        Raises:
+            BudgetSpentError, DataError, OutputError: as `spend`; nothing may be sent.
+        """
         with self._locked():
             count = self._read()
-            spent = count["spent_bits"] + bits
-            if self.limit_bits is not None and spent > self.limit_bits:
-                raise BudgetSpentError(
-                    f"at most {self.limit_bits:g} bits sent in all",
-                    f"{count['spent_bits']:g} spent and {bits:g} more asked for",
-                    "nothing was sent; raise the limit only if the person whose data it is agrees",
-                )
-            self._count = {**count, "spent_bits": spent, "requests": count["requests"] + 1}
-            if self._path is not None:
-                write_json(self._path, self._count)
+            rich = count.get(_RICH, 0)
+            if not may_be_rich(share, requests=count["requests"], rich=rich):
+                self._spend(count, poor_bits)
+                return False
+            self._spend({**count, _RICH: rich + 1}, rich_bits)
+            return True
+
+    def give_back(self, bits: float) -> None:
+        """A request that was counted as rich is not.
+
+        Args:
+            bits: By how much less it costs, ≥ 0 and finite.
+
+        Raises:
+            DataError, OutputError: as `spend`; the higher count stays.
+        """
+        with self._locked():
+            count = self._read()
+            self._keep(
+                {
+                    **count,
+                    "spent_bits": max(0.0, count["spent_bits"] - bits),
+                    _RICH: max(0, count.get(_RICH, 0) - 1),
+                }
+            )
+
+    def _spend(self, count: dict[str, Any], bits: float) -> None:
+        if not 0 <= bits < math.inf:
+            raise UsageError("a finite number of bits", f"{bits}", "use a protection with a budget")
+        spent = count["spent_bits"] + bits
+        if self.limit_bits is not None and spent > self.limit_bits:
+            raise BudgetSpentError(
+                f"at most {self.limit_bits:g} bits sent in all",
+                f"{count['spent_bits']:g} spent and {bits:g} more asked for",
+                "nothing was sent; raise the limit only if the person whose data it is agrees",
+            )
+        self._keep({**count, "spent_bits": spent, "requests": count["requests"] + 1})
+
+    def _keep(self, count: dict[str, Any]) -> None:
+        self._count = count
+        if self._path is not None:
+            write_json(self._path, count)
 
     def _fresh(self) -> dict[str, Any]:
         return {"format_version": _FORM, "pool": self._pool, "spent_bits": 0.0, "requests": 0}
@@ -104,9 +159,13 @@ class BudgetMeter:
         wanted = f"the budget meter of pool {self._pool[:12]} in {self._path}"
         try:
             count = json.loads(text)
-            good = set(count) == _FIELDS and count["format_version"] == _FORM
-            spent, requests = float(count["spent_bits"]), int(count["requests"])
-            good = good and 0 <= spent < math.inf and requests >= 0
+            good = set(count) - {_RICH} == _FIELDS and count["format_version"] == _FORM
+            spent, requests, rich = (
+                float(count["spent_bits"]),
+                int(count["requests"]),
+                int(count.get(_RICH, 0)),
+            )
+            good = good and 0 <= spent < math.inf and 0 <= rich <= requests
         except (ValueError, KeyError, TypeError) as exc:
             raise DataError(wanted, "a broken file", remedy) from exc
         if not good:

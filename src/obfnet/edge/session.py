@@ -53,11 +53,12 @@ class ObfuscationSession:
         except Exception as exc:
             raise self._refused("runs", "a graph that ONNX Runtime loads", type(exc).__name__) from exc
 
-    def obfuscate(self, raw: Samples) -> Samples:
+    def obfuscate(self, raw: Samples, *, rich: bool = True) -> Samples:
         """O(raw), checked.
 
         Args:
             raw: `(N, *shape)` of the bundle's input spec: its dtype, finite, in its range, N ≥ 1.
+            rich: Whether a sample may be sent rich that needs it, where the bundle has two levels.
 
         Returns:
             The obfuscated samples, of the same shape, dtype and range.
@@ -72,7 +73,7 @@ class ObfuscationSession:
         if not self._fits(raw):
             self._spec.check(raw, name="raw")
         try:
-            obfuscated = self._run(raw)
+            obfuscated = self._run(raw, rich=rich)
         except Exception as exc:
             raise self._refused("runs", "a graph that runs on this sample", type(exc).__name__) from exc
         if obfuscated.shape != raw.shape or not self._fits(obfuscated):
@@ -87,17 +88,19 @@ class ObfuscationSession:
             raise self._refused("pass-through", "obfuscated samples that differ from the raw ones", "a copy")
         return obfuscated
 
-    def _run(self, raw: Samples) -> Samples:
+    def _run(self, raw: Samples, *, rich: bool) -> Samples:
         if len(raw) <= self._at_once:
-            return self._run_once(raw)
+            return self._run_once(raw, rich=rich)
         # The engine keeps as much memory as its largest batch took.
         size = self._at_once
-        return np.concatenate([self._run_once(raw[at : at + size]) for at in range(0, len(raw), size)])
+        parts = [raw[at : at + size] for at in range(0, len(raw), size)]
+        return np.concatenate([self._run_once(part, rich=rich) for part in parts])
 
-    def _run_once(self, raw: Samples) -> Samples:
+    def _run_once(self, raw: Samples, *, rich: bool) -> Samples:
         feed = {self._input: raw}
         if self._chance is not None:
-            feed[self._chance.name] = self._chance.draw(len(raw), self._width)
+            given = self._chance.draw(len(raw), self._width)
+            feed[self._chance.name] = given if rich or self._chance.random else np.zeros_like(given)
         obfuscated: Samples = self._session.run(self._outputs, feed)[0]
         return obfuscated
 

@@ -6,6 +6,7 @@ from typing import Any, Final, final
 
 from obfnet.guarantees.capacity import best_guess
 from obfnet.guarantees.discrete_gaussian import LEVELS, MISSED, epsilon_of_rho, noisy_bits, noisy_rho
+from obfnet.guarantees.nested_levels import most_bits, poor_cost, rich_cost
 
 _RARE: Final = 1e-6
 _DELTA: Final = 1e-5
@@ -57,7 +58,12 @@ NO_GUARANTEE: Final = Guarantee(
 
 
 def guarantee_of(
-    budget_bits: float | None, *, epsilon: float | None = None, noise: float | None = None
+    budget_bits: float | None,
+    *,
+    epsilon: float | None = None,
+    noise: float | None = None,
+    poor_bits: float | None = None,
+    rich_share: float | None = None,
 ) -> Guarantee:
     """What a bundle promises for one request.
 
@@ -65,6 +71,8 @@ def guarantee_of(
         budget_bits: Of a bundle that its reader accepted, so that its graph proves them; None without any.
         epsilon: Of one whose code is inverted at random; None for any other.
         noise: Standard deviation, of one whose code is numbers with noise; None for any other.
+        poor_bits: Of a request that is not rich, of one with two levels; None for any other.
+        rich_share: Share of rich requests, likewise.
 
     Example:
         >>> guarantee_of(None).assumptions
@@ -78,6 +86,8 @@ def guarantee_of(
         return _randomised(budget_bits, epsilon)
     if noise is not None:
         return _noisy(budget_bits, noise)
+    if poor_bits is not None and rich_share is not None:
+        return _nested(budget_bits, poor_bits, rich_share)
     return Guarantee(
         budget_bits=budget_bits,
         statement=f"One request can take at most 2^{rounded_up(budget_bits)} different values: "
@@ -152,6 +162,33 @@ def _noisy(budget_bits: float, noise: float) -> Guarantee:
         does_not_cover=_RANDOM_GAPS,
         source="Canonne, Kamath and Steinke 2020 (the discrete Gaussian); Bun and Steinke 2016 (zCDP); "
         "Alvim, Chatzikokolakis, Palamidessi and Smith 2012 (Bayes capacity)",
+    )
+
+
+def _nested(budget_bits: float, poor_bits: float, share: float) -> Guarantee:
+    poor, rich = poor_cost(poor_bits, share, permitted=True), rich_cost(budget_bits, share)
+    many = most_bits(poor_bits, budget_bits, share, requests=_MANY)
+    return Guarantee(
+        budget_bits=budget_bits,
+        statement=f"One request can take at most 2^{rounded_up(budget_bits)} different values: "
+        f"{_growth(budget_bits)}. Of the first n requests at most {share:g} n + 1 are rich, and the "
+        f"others take at most 2^{rounded_up(poor_bits)} values. {_MANY} requests together tell at most "
+        f"{rounded_up(many)} bits: {rounded_up(rich)} for a rich one and {rounded_up(poor)} for any other, "
+        "that a request shows which of the two it is included. Asking again with the same sample through "
+        "the same bundle adds at most what the other level shows.",
+        assumptions=(
+            "the device runs this very bundle, whose graph proves both numbers of values",
+            "the device keeps the share: its meter counts requests and rich ones, across restarts where it "
+            "has a file",
+            "a request carries one sample",
+        ),
+        does_not_cover=(
+            "what was likely before the request: a good guess stays good",
+            "a single sample by the mean of many: a rich request may tell as much as the first number says",
+            "the same sample through several bundles of a pool, beyond the meter's sum",
+            "whether, when, how often and from where a device sends",
+        ),
+        source="Smith 2009 (min-entropy leakage); Kraft 1949 (costs of outcomes that add up)",
     )
 
 

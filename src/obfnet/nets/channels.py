@@ -69,6 +69,38 @@ class FlippedSigns(nn.Module):
 
 
 @final
+class GradedSigns(nn.Module):
+    """The signs of a word, and of details where they are needed and allowed; otherwise these are -1.
+
+    In training half of all samples, drawn by lot, have their details, so that both levels are learnt.
+
+    Args:
+        word: How many numbers are the word's; the next says by being above 0 that details are needed.
+    """
+
+    def __init__(self, word: int) -> None:
+        super().__init__()
+        self.word, self.random = word, _Random()
+
+    def forward(
+        self, decided: Float[Tensor, "N width"], drawn: Bool[Tensor, "N 1"] | None = None
+    ) -> Float[Tensor, "N width"]:
+        """+1 or -1; `drawn` says where details are allowed, and by default they are."""
+        word, doubt = decided[:, : self.word], decided[:, self.word : self.word + 1]
+        details = decided[:, self.word + 1 :]
+        if self.training:
+            rich = torch.rand(doubt.shape, generator=self.random.fresh()).to(decided.device) < 0.5
+            level = torch.where(rich, 1.0, -1.0)
+            chosen = torch.where(rich, _signs(details, training=True), torch.full_like(details, -1.0))
+            return torch.cat([_signs(word, training=True), level, chosen], 1)
+        rich = doubt > 0
+        if drawn is not None:
+            rich = torch.logical_and(rich, drawn)
+        bits = torch.cat([word > 0, rich, torch.logical_and(details > 0, rich)], 1)
+        return torch.where(bits, 1.0, -1.0)
+
+
+@final
 class NoisyLevels(nn.Module):
     """Numbers in [-1, 1], of which whole multiples of 1/64 are taken, with Gaussian noise on each.
 

@@ -3,6 +3,7 @@
 import math
 from typing import Final, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -40,17 +41,65 @@ class WordEncoder(nn.Module):
 
     def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N bits"]:
         """Numbers between -2 and 2, of which the signs are the code."""
-        scores: Tensor = self.classifier(raw)
-        return self.vote(scores)
+        return self.decide(raw)[1]
 
-    def vote(self, scores: Float[Tensor, "N K"]) -> Float[Tensor, "N bits"]:
-        """What scores of the classes come to."""
-        return scores.softmax(1) @ self.votes
+    def decide(self, raw: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N bits"]]:
+        """Scores of the classes, and the numbers that they come to."""
+        scores: Tensor = self.classifier(raw)
+        return scores, scores.softmax(1) @ self.votes
+
+
+@final
+class GradedEncoder(nn.Module):
+    """Decides a class's word, whether it is unsure of it, and details for that case.
+
+    Args:
+        network: `(N, C, H, W)` in [0, 1] to `(N, K + details)`: scores of the classes, then the details.
+        words: `(K, bits)` of zeros and ones.
+
+    Does not guarantee: anything before `settle` has set the border between sure and unsure.
+    """
+
+    votes: Tensor
+    border: Tensor
+
+    def __init__(self, network: nn.Module, words: Float[Tensor, "K bits"]) -> None:
+        super().__init__()
+        self.network, self.classes = network, len(words)
+        self.register_buffer("votes", _SURE * (2 * words - 1))
+        self.register_buffer("border", torch.ones(()))
+
+    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N width"]:
+        """The word's numbers, one that is above 0 for an unsure sample, and the details'."""
+        return self.decide(raw)[1]
+
+    def decide(self, raw: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N width"]]:
+        """Scores of the classes, and what `forward` gives."""
+        decided: Tensor = self.network(raw)
+        scores, details = decided[:, : self.classes], decided[:, self.classes :]
+        weights = scores.softmax(1)
+        unsure = self.border - weights.max(1, keepdim=True).values
+        return scores, torch.cat([weights @ self.votes, unsure, details], 1)
+
+    def settle(self, scores: Float[Tensor, "N K"], share: float) -> None:
+        """Sets the border so that this share of samples with such scores is unsure.
+
+        Args:
+            scores: Of samples that are distributed as a device's.
+            share: In (0, 1).
+        """
+        self.border.copy_(scores.softmax(1).max(1).values.quantile(share))
 
 
 def coded_encoder(
-    architecture: str, shape: Shape, hidden: int, words: Float[Tensor, "K bits"], *, generator: nn.Module
-) -> WordEncoder:
+    architecture: str,
+    shape: Shape,
+    hidden: int,
+    words: Float[Tensor, "K bits"],
+    *,
+    generator: nn.Module,
+    details: int = 0,
+) -> WordEncoder | GradedEncoder:
     """An encoder, freshly initialised from torch's present random state.
 
     Whatever the published network of that name is made of, three strided convolutions make more of its cost.
@@ -61,27 +110,30 @@ def coded_encoder(
         shape: Channels, height and width of a sample.
         hidden: Width of that network's bottleneck.
         words: The classes', `(K, bits)` of zeros and ones.
-        generator: Takes `(N, bits)`; its cost is taken off.
+        generator: Takes the whole code; its cost is taken off.
+        details: How many numbers it decides besides the word and its own doubt; 0 for a word alone.
 
     Raises:
         UsageError: the published network costs too little for any encoder.
     """
     published = count_macs(OBFUSCATION_ARCHITECTURES.get(architecture)(shape, hidden), shape)
     classes, bits = words.shape
-    left = published - count_macs(_OfCode(generator), (bits, 1, 1)) - classes * bits
+    length = bits + 1 + details if details else bits
+    left = published - count_macs(_OfCode(generator), (length, 1, 1)) - classes * bits
+    decided = classes + details
     try:
-        return WordEncoder(device_only_within(shape, classes, max(0, left)), words)
+        network: nn.Module = device_only_within(shape, decided, max(0, left))
     except UsageError as exc:
-        if architecture in _CONNECTED:
-            small = nn.Sequential(
-                nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, classes)
-            )
-            return WordEncoder(small, words)
-        raise UsageError(
-            "an obfuscation network with room for an encoder and a generator",
-            f"{published:,} MACs of {architecture}({hidden})",
-            "raise --hidden",
-        ) from exc
+        if architecture not in _CONNECTED:
+            raise UsageError(
+                "an obfuscation network with room for an encoder and a generator",
+                f"{published:,} MACs of {architecture}({hidden})",
+                "raise --hidden",
+            ) from exc
+        network = nn.Sequential(
+            nn.Flatten(), nn.Linear(math.prod(shape), hidden), nn.ReLU(), nn.Linear(hidden, decided)
+        )
+    return GradedEncoder(network, words) if details else WordEncoder(network, words)
 
 
 class _OfCode(nn.Module):

@@ -115,7 +115,7 @@ def protect(
     settings = settings or ProtectSettings(protection=protection, bits=bits, count=count, labels=labels)
     # A wrong name must be found out before anything is loaded or trained.
     limited = PROTECTIONS.get(settings.protection)(
-        settings.budget_bits, epsilon=settings.epsilon, noise=settings.noise
+        settings.budget_bits, epsilon=settings.epsilon, noise=settings.noise, rich_share=settings.rich_share
     )
     opened, wishes = open_model(model), wishes or Wishes()
     folder = Path(tempfile.mkdtemp(prefix="obfnet-")) / "pool" if out is None else Path(out)
@@ -192,6 +192,7 @@ def _trained(
             bits=settings.budget_bits,
             epsilon=settings.epsilon,
             noise=settings.noise,
+            rich_share=settings.rich_share,
             count=settings.count,
             schedule=obfuscation_schedule(
                 dataset.spec, protection=settings.protection, epochs=settings.epochs

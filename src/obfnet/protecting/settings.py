@@ -15,6 +15,7 @@ class ProtectSettings:
         bits: Budget of a request; None takes 16 for `coded`.
         epsilon: Of `randomised`.
         noise: Of `gaussian`.
+        rich_share: Of `selective`.
         count: Networks in the pool.
         architecture: Of the obfuscation networks; empty chooses one that fits.
         hidden: Width of its bottleneck; None chooses.
@@ -32,6 +33,7 @@ class ProtectSettings:
     bits: int | None = None
     epsilon: float | None = None
     noise: float | None = None
+    rich_share: float | None = None
     count: int = 4
     architecture: str = ""
     hidden: int | None = None

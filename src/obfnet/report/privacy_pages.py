@@ -118,6 +118,7 @@ def _groups(rows: Sequence[Row]) -> dict[tuple[Any, ...], list[Row]]:
             row["budget_bits"],
             row.get("epsilon"),
             row.get("noise"),
+            row.get("rich_share"),
             row["obfuscation"],
             row["inference"],
             row["audit"],
@@ -134,6 +135,8 @@ def _mean(rows: Sequence[Row], get: Callable[[Row], float | None]) -> float | No
 def _protection(row: Row) -> str:
     bits = row["budget_bits"]
     chance = [f", {name} {row[name]:g}" for name in ("epsilon", "noise") if row.get(name)]
+    if share := row.get("rich_share"):
+        chance.append(f" for {share:.0%} of requests, else {row['poor_bits']:.4g}")
     return "".join([row["protection"], "" if bits is None else f", {bits:.4g} bits", *chance])
 
 

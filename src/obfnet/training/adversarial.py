@@ -6,7 +6,7 @@ one's.
 """
 
 import math
-from typing import Final, final
+from typing import Final, Unpack, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from obfnet.training.coded import Coded
 from obfnet.training.protections import (
     Answer,
     Batch,
+    Limits,
     Outcome,
     Protection,
     Published,
@@ -53,11 +54,10 @@ class Adversarial(Protection):
     times_longer = 1.5
     recipe = 3
 
-    def __init__(
-        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
-    ) -> None:
-        self._refuse("epsilon", epsilon, "randomised")
-        self._refuse("noise", noise, "gaussian")
+    takes = ("bits",)
+
+    def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
+        super().__init__(bits, **limits)
         self._under: Protection = Published() if bits is None else Coded(bits)
         self.budget_bits = self._under.budget_bits
 

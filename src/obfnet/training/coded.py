@@ -6,27 +6,26 @@ encoder is not sure of, and little of the others.
 """
 
 import math
-from typing import Final
+from typing import Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
 from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
-from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
-from obfnet.training.protections import Answer, Batch, Outcome, Protection, Purpose
+from obfnet.nets.coded_encoders import GradedEncoder, WordEncoder, coded_encoder
+from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose
 
 MOST_BITS: Final = 256
 _TRIES: Final = 400
 _AT_ONCE: Final = 500
 # How much of what is asked for comes from the label, and how much from I's own answer to the raw sample.
 _LABEL_SHARE: Final = 0.5
-_ASKED_EVERY: Final = 3
 
 
 class Coded(Protection):
@@ -43,13 +42,15 @@ class Coded(Protection):
     times_longer = 3.0
     recipe = 3
 
-    def __init__(
-        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
-    ) -> None:
-        self._refuse("epsilon", epsilon, "randomised")
-        self._refuse("noise", noise, "gaussian")
+    asked_every: int = 3
+    """One of so many steps asks I."""
+
+    takes: tuple[str, ...] = ("bits",)
+
+    def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
+        super().__init__(bits, **limits)
         self.bits = self._checked_bits(bits)
-        self.budget_bits = float(self.bits)
+        self.budget_bits: float | None = float(self.bits)
 
     @property
     def length(self) -> int:
@@ -72,32 +73,38 @@ class Coded(Protection):
     def build(self, purpose: Purpose) -> nn.Module:
         """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
         generator = ExactGenerator(purpose.shape, self.length)
-        words = class_words(purpose.classes, self.length)
-        encoder = coded_encoder(
-            purpose.architecture, purpose.shape, purpose.hidden, words, generator=generator
-        )
-        network = CodedObfuscation(encoder, generator, channel=self.channel())
+        network = CodedObfuscation(self.encoder(purpose, generator), generator, channel=self.channel())
         # A buffer, so that a resumed run goes on where it stopped.
         network.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         return network
 
+    def encoder(self, purpose: Purpose, generator: ExactGenerator) -> nn.Module:
+        """What decides the code, at what the generator leaves of the cost."""
+        words = class_words(purpose.classes, self.length)
+        return coded_encoder(purpose.architecture, purpose.shape, purpose.hidden, words, generator=generator)
+
+    def distinct(self, decided: Float[Tensor, "N width"]) -> Bool[Tensor, "N bits"]:
+        """What must differ from class to class."""
+        return decided > 0
+
     def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
         """Cross-entropy of I's answer to what is sent, and of the encoder's own.
 
-        Half of what is wanted is the label, half I's answer to raw samples. I is asked in every third step
-        only, and takes most of the time of that; in the others the encoder learns from the labels alone.
+        Half of what is wanted is the label, half I's answer to raw samples. I is asked in some of the steps
+        only (`asked_every`), and takes most of the time of these; in the others the encoder learns from the
+        labels alone.
         """
         coded = _checked(network)
         steps: Tensor = coded.steps  # type: ignore[assignment]
-        encoder: WordEncoder = coded.encoder  # type: ignore[assignment]
-        scores = encoder.classifier(batch.raw)
+        encoder: WordEncoder | GradedEncoder = coded.encoder  # type: ignore[assignment]
+        scores, decided = encoder.decide(batch.raw)
         wanted = functional.one_hot(batch.labels, scores.shape[1]).float()
-        asked = int(steps) % _ASKED_EVERY == 0
+        asked = int(steps) % self.asked_every == 0
         steps += 1
         if asked:
             with torch.no_grad():
                 wanted = torch.lerp(answer(batch.raw).softmax(1), wanted, _LABEL_SHARE)
-        code = coded.code(encoder.vote(scores))
+        code = coded.code(decided)
         loss = functional.cross_entropy(scores, wanted)
         if asked:
             loss = loss + functional.cross_entropy(answer(coded.generator(code)), wanted)
@@ -118,7 +125,7 @@ class Coded(Protection):
         coded = _checked(network)
         with torch.no_grad():
             decided = torch.cat([coded.decide(part) for part in torch.split(raw, _AT_ONCE)])
-        used = len(np.unique(decided.numpy() > 0, axis=0))
+        used = len(np.unique(self.distinct(decided).numpy(), axis=0))
         if used >= min(classes, 2**self.bits):
             return None
         return f"a code that collapsed: {used} in use for {classes} classes"

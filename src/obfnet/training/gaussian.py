@@ -5,7 +5,7 @@ differential privacy, follows from the bound and the noise, and both are proved 
 """
 
 import math
-from typing import final
+from typing import Unpack, final
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from obfnet.core.errors import UsageError
 from obfnet.guarantees.discrete_gaussian import LEAST_NOISE, LEVELS, MOST_NOISE, noisy_bits
 from obfnet.nets.channels import NoisyLevels
 from obfnet.training.coded import Coded
+from obfnet.training.protections import Limits
 
 
 @final
@@ -35,11 +36,11 @@ class Gaussian(Coded):
 
     name = "gaussian"
 
-    def __init__(
-        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
-    ) -> None:
-        self._refuse("epsilon", epsilon, "randomised")
-        self.bits = self._checked_bits(bits)
+    takes = ("bits", "noise")
+
+    def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
+        super().__init__(bits, **limits)
+        noise = limits.get("noise")
         if noise is None or not LEAST_NOISE <= noise <= MOST_NOISE:
             raise UsageError(
                 f"a noise of {LEAST_NOISE:g} to {MOST_NOISE:g} for protection {self.name}",

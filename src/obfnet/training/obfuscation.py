@@ -101,7 +101,9 @@ def train_obfuscation(
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
-    protection = PROTECTIONS.get(plan.protection)(plan.bits, epsilon=plan.epsilon, noise=plan.noise)
+    protection = PROTECTIONS.get(plan.protection)(
+        plan.bits, epsilon=plan.epsilon, noise=plan.noise, rich_share=plan.rich_share
+    )
     if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
         progress.say(f"warning: {warning}")
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
@@ -165,6 +167,7 @@ def _sound_networks(
         _train_together(networks, protection, dataset.train, inference, plan, own, progress, place)
         fault = None
         for number, network in zip(left, networks, strict=True):
+            protection.settle(network, some)
             if found := protection.fault(network, some, classes):
                 fault = found
                 progress.say(f"network {number}: {found}")
@@ -267,7 +270,12 @@ def _bundle(
     key: Ed25519PrivateKey,
 ) -> bytes:
     spec = inference.card.input
-    chance = chance_of(epsilon=protection.epsilon, noise=protection.noise)
+    chance = chance_of(
+        epsilon=protection.epsilon,
+        noise=protection.noise,
+        poor_bits=protection.poor_bits,
+        rich_share=protection.rich_share,
+    )
     return build_bundle(
         graph=obfuscation_onnx(
             network, spec, chance=chance, width=protection.width, exact=protection.budget_bits is not None
@@ -284,6 +292,8 @@ def _bundle(
         budget_bits=protection.budget_bits,
         epsilon=protection.epsilon,
         noise=protection.noise,
+        poor_bits=protection.poor_bits,
+        rich_share=protection.rich_share,
         inference_network_id=inference.card.id,
     )
 

@@ -22,6 +22,7 @@ class PoolSettings:
         bits: Budget of a request, for a protection that has one.
         epsilon: Of the local differential privacy of a request, for a protection that inverts bits.
         noise: Standard deviation of the noise, for a protection that adds any.
+        rich_share: Of requests that may tell more than the others, for a protection with two levels.
         count: Number of networks K, ≥ 1.
         schedule: Length and learning rate; each network sees every training sample `epochs` times. None
             takes the case's own.
@@ -35,6 +36,7 @@ class PoolSettings:
     bits: int | None = None
     epsilon: float | None = None
     noise: float | None = None
+    rich_share: float | None = None
     count: int = 4
     schedule: Schedule | None = None
     augmentation: tuple[str, ...] | None = None
@@ -55,6 +57,7 @@ class PoolSettings:
             bits=self.bits,
             epsilon=self.epsilon,
             noise=self.noise,
+            rich_share=self.rich_share,
             count=self.count,
             schedule=self.schedule or obfuscation_schedule(dataset.spec, protection=self.protection),
             augmentation=dataset.spec.recipe.obfuscation_augmentation
@@ -81,6 +84,7 @@ class PoolPlan:
         bits: Budget of a request, or None.
         epsilon: Of the local differential privacy of a request, or None.
         noise: Standard deviation of the noise, or None.
+        rich_share: Of requests that may tell more than the others, or None.
         count: Number of networks K.
         schedule: Length and learning rate.
         augmentation: Changes that training samples go through.
@@ -93,6 +97,7 @@ class PoolPlan:
     bits: int | None
     epsilon: float | None
     noise: float | None
+    rich_share: float | None
     count: int
     schedule: Schedule
     augmentation: tuple[str, ...]

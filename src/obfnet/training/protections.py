@@ -7,7 +7,7 @@ ceiling on what a request can leak; `published` has none.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, TypedDict, Unpack, final
 
 import numpy as np
 import numpy.typing as npt
@@ -71,13 +71,35 @@ class Outcome:
     seen: Float[Tensor, "N ..."]
 
 
+class Limits(TypedDict, total=False):
+    """What some protections take besides bits.
+
+    Args:
+        epsilon: Of the local differential privacy of one request, for the protection that inverts bits.
+        noise: Standard deviation of the noise, for the protection that adds any.
+        rich_share: Of requests that may tell more than the others, for the protection with two levels.
+    """
+
+    epsilon: float | None
+    noise: float | None
+    rich_share: float | None
+
+
+# Who takes what, for the error.
+_TAKEN_BY: Final = {
+    "bits": "coded, adversarial, randomised, gaussian or selective",
+    "epsilon": "randomised",
+    "noise": "gaussian",
+    "rich_share": "selective",
+}
+
+
 class Protection(ABC):
     """One way of limiting what an obfuscated sample tells.
 
     Args:
         bits: Budget of one request, for the protections that have one.
-        epsilon: Of the local differential privacy of one request, for the protection that inverts bits.
-        noise: Standard deviation of the noise, for the protection that adds any.
+        limits: What else limits it.
 
     Raises:
         UsageError: a budget that this protection cannot have, or none where it needs one.
@@ -95,8 +117,17 @@ class Protection(ABC):
     noise: float | None = None
     """Standard deviation of the noise; None where none is added."""
 
+    poor_bits: float | None = None
+    """Ceiling on a request that is not one of the few rich ones; None where all are alike."""
+
+    rich_share: float | None = None
+    """Share of rich requests that a device keeps to; None where all are alike."""
+
+    takes: tuple[str, ...] = ()
+    """Which options may be given."""
+
     width: int = 0
-    """How many bits or numbers of a code are left to chance; 0 where nothing is."""
+    """How many bits or numbers a device decides for each sample; 0 where none."""
 
     times_longer: float = 1.0
     """How many times as long as `published` it trains, unless a schedule is given."""
@@ -104,20 +135,14 @@ class Protection(ABC):
     recipe: int = 1
     """Raised where it trains otherwise, so that a former pool is not taken for one of the same settings."""
 
-    def __init__(
-        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
-    ) -> None:
-        self._refuse("bits", bits, "coded, adversarial, randomised or gaussian")
-        self._refuse("epsilon", epsilon, "randomised")
-        self._refuse("noise", noise, "gaussian")
-
-    def _refuse(self, option: str, value: float | None, instead: str) -> None:
-        if value is not None:
-            raise UsageError(
-                f"no --{option} with protection {self.name}",
-                f"{value:g}",
-                f"leave it out, or choose {instead}",
-            )
+    def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
+        for option, value in {"bits": bits, **limits}.items():
+            if value is not None and option not in self.takes:
+                raise UsageError(
+                    f"no --{option.replace('_', '-')} with protection {self.name}",
+                    f"{value}",
+                    f"leave it out, or choose {_TAKEN_BY[option]}",
+                )
 
     @abstractmethod
     def build(self, purpose: Purpose) -> nn.Module:
@@ -132,6 +157,14 @@ class Protection(ABC):
             answer: The frozen inference network's scores for samples as they are sent: where the wire's type
                 is uint8 they are rounded on the way, with gradients straight through.
             batch: Training samples.
+        """
+
+    def settle(self, network: nn.Module, raw: Float[Tensor, "N C H W"]) -> None:  # noqa: B027 (most have nothing)
+        """Sets what is not trained, once everything else is.
+
+        Args:
+            network: One that `build` made, trained, in evaluation mode.
+            raw: Validation samples.
         """
 
     def obfuscation_of(self, network: nn.Module) -> nn.Module:
@@ -166,6 +199,7 @@ PROTECTIONS: Final = Registry[type[Protection]](
         "adversarial": "obfnet.training.adversarial:Adversarial",
         "randomised": "obfnet.training.randomised:Randomised",
         "gaussian": "obfnet.training.gaussian:Gaussian",
+        "selective": "obfnet.training.selective:Selective",
     },
     extra="train",
 )

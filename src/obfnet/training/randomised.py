@@ -4,7 +4,7 @@ Any request could have come from any sample, and is at most e^epsilon times as l
 another: local differential privacy, proved from the graph and kept by the device's own random source.
 """
 
-from typing import final
+from typing import Unpack, final
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from obfnet.core.errors import UsageError
 from obfnet.guarantees.randomised_response import code_bits, flip_probability
 from obfnet.nets.channels import FlippedSigns
 from obfnet.training.coded import Coded
+from obfnet.training.protections import Limits
 
 LARGEST_EPSILON = 1e3
 
@@ -36,11 +37,11 @@ class Randomised(Coded):
 
     name = "randomised"
 
-    def __init__(
-        self, bits: int | None = None, *, epsilon: float | None = None, noise: float | None = None
-    ) -> None:
-        self._refuse("noise", noise, "gaussian")
-        self.bits = self.width = self._checked_bits(bits)
+    takes = ("bits", "epsilon")
+
+    def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
+        super().__init__(bits, **limits)
+        self.width, epsilon = self.bits, limits.get("epsilon")
         if epsilon is None or not 0 < epsilon <= LARGEST_EPSILON:
             raise UsageError(
                 f"an epsilon above 0 and at most {LARGEST_EPSILON:g} for protection {self.name}",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from obfnet.bundle.chance import Flips, Noise
+from obfnet.bundle.chance import Flips, Leave, Noise, chance_of
 from obfnet.bundle.chance_cut import check_budget
 from obfnet.bundle.exact import check_exact
 from obfnet.core.errors import BundleError, RangeError
@@ -88,3 +88,13 @@ def test_numbers_of_which_each_meets_its_own_noise_prove_their_budget() -> None:
     assert cut.bits == pytest.approx(ceiling)
     with pytest.raises(BundleError, match="at most the 8 bits that the manifest claims"):
         check_budget(graphs.noisy_code(), graphs.SPEC, 8.0, Noise(0.5))
+
+
+def test_a_fair_graph_of_two_levels_keeps_to_both() -> None:
+    data = graphs.graded_code()
+    assert check_budget(data, graphs.SPEC, 6.0, Leave(3.0, 0.1)).bits == 6.0
+    with pytest.raises(BundleError, match="without leave"):
+        check_budget(data, graphs.SPEC, 6.0, Leave(2.9, 0.1))
+    assert chance_of(epsilon=None, noise=None, poor_bits=3.0, rich_share=0.1) == Leave(3.0, 0.1)
+    # Whoever looks on has to see the most that may be sent.
+    assert Leave(3.0, 0.1).draw(2, 1).all()

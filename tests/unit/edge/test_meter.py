@@ -117,3 +117,38 @@ def test_a_limit_that_is_none_is_refused(limit: float) -> None:
 def test_a_protection_without_a_ceiling_cannot_be_counted() -> None:
     with pytest.raises(UsageError, match="a finite number of bits"):
         BudgetMeter(POOL).spend(float("inf"))
+
+
+def test_of_two_levels_no_more_than_the_share_is_rich_across_restarts(path: Path) -> None:
+    permitted = [
+        BudgetMeter(POOL, path=path).spend_one_of_two(poor_bits=4, rich_bits=20, share=0.25)
+        for _ in range(12)
+    ]
+    meter = BudgetMeter(POOL, path=path)
+    assert permitted == [True, False, False, True] + [False, False, False, True] * 2
+    assert (meter.requests, meter.rich, meter.spent_bits) == (12, 4, 4 * 20 + 8 * 4)
+
+
+def test_what_was_counted_as_rich_and_is_not_is_given_back(path: Path) -> None:
+    meter = BudgetMeter(POOL, path=path)
+    for _ in range(5):
+        assert meter.spend_one_of_two(poor_bits=4, rich_bits=20, share=0.25)
+        meter.give_back(15)
+    assert (meter.requests, meter.rich, meter.spent_bits) == (5, 0, 25)
+
+
+def test_a_limit_holds_for_what_a_rich_request_may_cost(path: Path) -> None:
+    meter = BudgetMeter(POOL, limit_bits=10, path=path)
+    with pytest.raises(BudgetSpentError):
+        meter.spend_one_of_two(poor_bits=4, rich_bits=20, share=0.25)
+    assert (meter.requests, meter.rich, meter.spent_bits) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("rich", [-1, 2, "some", None])
+def test_a_count_of_rich_requests_that_cannot_be_is_a_broken_file(path: Path, rich: object) -> None:
+    count = {"format_version": 1, "pool": POOL, "spent_bits": 1.0, "requests": 1}
+    path.write_text(json.dumps({**count, "rich": rich}))
+    with pytest.raises(DataError, match="got a broken file"):
+        BudgetMeter(POOL, path=path)
+    path.write_text(json.dumps(count))
+    assert BudgetMeter(POOL, path=path).rich == 0

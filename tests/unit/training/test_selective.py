@@ -1,0 +1,122 @@
+"""The protection `selective`: two levels, both proved, and a share of rich requests that the device keeps."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from obfnet.attacks.known_network import KnownNetwork
+from obfnet.bundle import Bundle, Trust, load_or_create_coordinator_key, public_key_text, read_pool, verify
+from obfnet.core.errors import UsageError
+from obfnet.core.spec import as_unit
+from obfnet.data.case import Dataset
+from obfnet.edge import ObfuscationSession
+from obfnet.edge.graded import obfuscate_graded
+from obfnet.edge.meter import BudgetMeter
+from obfnet.fitting import Schedule
+from obfnet.guarantees.nested_levels import most_bits, poor_cost, rich_cost
+from obfnet.training.classifier import answers
+from obfnet.training.inference import InferenceNetwork
+from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.protections import PROTECTIONS
+from obfnet.training.selective import Selective
+
+BITS, SHARE, WORD = 17, 0.2, 8
+
+
+@pytest.fixture(scope="module")
+def folder(digits: Dataset, inference: InferenceNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("selective")
+    settings = PoolSettings(
+        architecture="mlp",
+        hidden=64,
+        protection="selective",
+        bits=BITS,
+        rich_share=SHARE,
+        count=1,
+        schedule=Schedule(epochs=20),
+    )
+    key = load_or_create_coordinator_key(home / "key")
+    train_obfuscation(digits, inference, out=home / "pool", key=key, settings=settings, place="cpu")
+    return home / "pool"
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    key = load_or_create_coordinator_key(folder.parent / "key")
+    return read_pool(folder, trust=Trust(explicit=(public_key_text(key),))).bundles[0]
+
+
+def test_both_ceilings_are_in_the_bundle_and_proved(folder: Path, bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    assert (manifest.budget_bits, manifest.poor_bits, manifest.rich_share) == (BITS, WORD, SHARE)
+    key = load_or_create_coordinator_key(folder.parent / "key")
+    found = verify(folder, trust=Trust(explicit=(public_key_text(key),)))
+    assert {"budget-cut", "budget-exact"} <= {check.step for check in found.checks if check.made}
+    assert found.to_dict()["bundles"][0]["poor_bits"] == WORD
+
+
+def test_about_the_share_of_samples_is_unsure_and_the_answer_survives(
+    bundle: Bundle, digits: Dataset, inference: InferenceNetwork
+) -> None:
+    session = ObfuscationSession(bundle)
+    rich, poor = (session.obfuscate(digits.test.samples, rich=leave) for leave in (True, False))
+    differing = (rich != poor).reshape(len(rich), -1).any(axis=1).mean()
+    assert SHARE / 3 < differing < SHARE * 3
+    assert len(np.unique(poor.reshape(len(poor), -1), axis=0)) <= 2**WORD
+    right = answers(inference.network, digits.test.samples, through=session.obfuscate) == digits.test.labels
+    assert right.mean() > 0.7
+
+
+def test_without_a_word_an_audit_sees_the_rich_level_in_every_engine(bundle: Bundle, digits: Dataset) -> None:
+    sent = as_unit(ObfuscationSession(bundle).obfuscate(digits.test.samples))
+    known, raw = KnownNetwork.of(bundle), as_unit(digits.test.samples)
+    with torch.no_grad():
+        by_torch = known.differentiable()(torch.from_numpy(raw)).numpy()
+    for other in (known.obfuscate(raw), by_torch):
+        same = (np.abs(other - sent) < 1e-6).reshape(len(sent), -1).all(axis=1)
+        assert same.mean() > 0.98
+
+
+def test_a_device_keeps_the_share_and_counts_what_it_sends(
+    bundle: Bundle, digits: Dataset, tmp_path: Path
+) -> None:
+    session, samples = ObfuscationSession(bundle), digits.test.samples[:150]
+    rich, poor = (session.obfuscate(samples, rich=leave) for leave in (True, False))
+    needed = (rich != poor).reshape(len(rich), -1).any(axis=1)
+    # Those that need it, all in a row: more than the share allows.
+    samples = np.concatenate([samples[needed], samples[~needed]])
+    expected_poor = np.concatenate([poor[needed], poor[~needed]])
+    sent_rich = 0
+    for start in range(0, len(samples), 10):
+        # A meter made anew from its file goes on where it was.
+        meter = BudgetMeter("pool", path=tmp_path / "meter.json")
+        part = samples[start : start + 10]
+        sent = obfuscate_graded(part, [(session, bundle.manifest)] * len(part), meter)
+        sent_rich += int((sent != expected_poor[start : start + 10]).reshape(len(part), -1).any(axis=1).sum())
+        assert meter.rich == sent_rich <= SHARE * meter.requests + 1
+    assert 0 < sent_rich < needed.sum()
+    poor_least, poor_most = (poor_cost(WORD, SHARE, permitted=leave) for leave in (False, True))
+    paid = meter.spent_bits - sent_rich * rich_cost(BITS, SHARE)
+    others = len(samples) - sent_rich
+    assert others * poor_least - 1e-6 <= paid <= others * poor_most + 1e-6
+    assert meter.spent_bits <= most_bits(WORD, BITS, SHARE, requests=len(samples)) + 1e-6
+
+
+@pytest.mark.parametrize("share", [None, 0.0, 1.0, -0.5, float("nan")])
+def test_impossible_shares_are_refused(share: float | None) -> None:
+    with pytest.raises(UsageError, match="--rich-share"):
+        Selective(16, rich_share=share)
+
+
+@pytest.mark.parametrize("bits", [None, 0, 2, 1_000])
+def test_too_few_bits_and_too_many_are_refused(bits: int | None) -> None:
+    with pytest.raises(UsageError):
+        Selective(bits, rich_share=0.1)
+
+
+@pytest.mark.parametrize("name", ["published", "coded", "adversarial", "randomised", "gaussian"])
+def test_no_other_protection_takes_a_share(name: str) -> None:
+    with pytest.raises(UsageError, match="choose selective"):
+        PROTECTIONS.get(name)(None if name == "published" else 8, rich_share=0.1)
