@@ -8,10 +8,10 @@ import torch
 
 from obfnet.attacks.known_network import KnownNetwork
 from obfnet.bundle import Bundle, Trust, load_or_create_coordinator_key, public_key_text, read_pool, verify
-from obfnet.core.errors import UsageError
+from obfnet.core.errors import BackendError, UsageError
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
-from obfnet.edge import ObfuscationSession
+from obfnet.edge import Device, ObfuscationSession
 from obfnet.edge.graded import obfuscate_graded
 from obfnet.edge.meter import BudgetMeter
 from obfnet.fitting import Schedule
@@ -102,6 +102,23 @@ def test_a_device_keeps_the_share_and_counts_what_it_sends(
     others = len(samples) - sent_rich
     assert others * poor_least - 1e-6 <= paid <= others * poor_most + 1e-6
     assert meter.spent_bits <= most_bits(WORD, BITS, SHARE, requests=len(samples)) + 1e-6
+
+
+def test_a_device_counts_each_request_by_its_level_before_it_leaves(
+    folder: Path, bundle: Bundle, digits: Dataset
+) -> None:
+    key = load_or_create_coordinator_key(folder.parent / "key")
+    samples, meter = digits.test.samples[:12], BudgetMeter("pool")
+    with Device(
+        folder, "http://127.0.0.1:1", retries=0, trust=Trust(explicit=(public_key_text(key),))
+    ) as device:
+        for sample in samples:
+            with pytest.raises(BackendError):
+                device.infer(sample)
+        session = ObfuscationSession(bundle)
+        obfuscate_graded(samples, [(session, bundle.manifest)] * len(samples), meter)
+        assert device.spent_bits == pytest.approx(meter.spent_bits)
+        assert device.budget_bits == BITS
 
 
 @pytest.mark.parametrize("share", [None, 0.0, 1.0, -0.5, float("nan")])
