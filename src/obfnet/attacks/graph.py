@@ -1,26 +1,33 @@
 """Runs an ONNX graph in torch, so that an attacker can follow its gradient back to the input.
 
-A bundle holds an obfuscation network as ONNX and nothing else; whoever attacks it has that. Everything that
-depends on the input is kept as float32, whatever its type in the graph; where an operator has no gradient the
-backward pass goes straight through. Operators themselves are `graph_operators`'s.
+A bundle holds an obfuscation network as ONNX and nothing else; whoever attacks it has that. What operators do
+is `models.onnx_operators`', and what goes backward where they have no gradient is `graph_substitutes`'.
 """
 
 from typing import Any, Final, final
 
 import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
-from obfnet.attacks.graph_node import REMEDY, Node
-from obfnet.attacks.graph_operators import OPERATORS, REARRANGING, TAKES_CHOICES, Value
+from obfnet.attacks.graph_substitutes import (
+    REARRANGING,
+    SUBSTITUTED,
+    TAKES_CHOICES,
+    Value,
+    divide_whole,
+    smooth,
+)
 from obfnet.attacks.straight_through import Choice
 from obfnet.bundle.chance import Flips, Leave, Noise
-from obfnet.core.errors import AttackError
+from obfnet.core.errors import AttackError, ModelError
+from obfnet.models.onnx_node import DTYPES, Node, node_of, tensor_of
+from obfnet.models.onnx_operators import unsupported_use
 
 _TYPES: Final = onnx.TensorProto
 # What a device decides besides, and what is taken for it.
 _DECIDED: Final = {Flips.name: 0.0, Noise.name: 0.0, Leave.name: 1.0}
+_REMEDY: Final = "leave this attack out, or export the network without it"
 _WIRE: Final = {_TYPES.FLOAT: "float32", _TYPES.UINT8: "uint8"}
 
 
@@ -66,12 +73,16 @@ class OnnxGraph(nn.Module):
         self._weights: dict[str, str] = {}
         for number, tensor in enumerate(graph.initializer):
             self._weights[tensor.name] = f"weight_{number}"
-            self.register_buffer(f"weight_{number}", constant(tensor))
+            self.register_buffer(f"weight_{number}", smooth(tensor_of(tensor)))
         types = {
             value.name: value.type.tensor_type.elem_type
             for value in (*graph.value_info, *graph.input, *graph.output)
         }
-        self._nodes = [_node(node, types) for node in graph.node]
+        versions = [one.version for one in model.opset_import if one.domain in ("", "ai.onnx")]
+        self._nodes = [_node(proto, max(versions, default=1)) for proto in graph.node]
+        self._whole = {
+            name for name, kind in types.items() if not DTYPES.get(kind, torch.float32).is_floating_point
+        }
 
     def forward(self, samples: Tensor) -> Tensor:
         """What the graph makes of the samples.
@@ -93,12 +104,10 @@ class OnnxGraph(nn.Module):
         for node in self._nodes:
             inputs = [values[name] for name in node.inputs]
             try:
-                results = _run(node, inputs)
-            except AttackError:
-                raise
+                results = self._run(node, inputs)
             except Exception as exc:
                 raise AttackError(
-                    f"samples that operator {node.operator} works on (node {node.name!r})",
+                    f"samples that operator {node} works on",
                     f"{type(exc).__name__} on {tuple(samples.shape)}",
                     "give samples of the graph's own shape",
                 ) from exc
@@ -107,49 +116,29 @@ class OnnxGraph(nn.Module):
         output = result.index if isinstance(result, Choice) else torch.as_tensor(result)
         return output if output.is_floating_point() else output.float()
 
-
-def constant(tensor: Any) -> Tensor:
-    """A tensor of the file: numbers with a fraction as float32, truth values as 0 and 1, others as int64."""
-    array = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-    return array.float() if array.is_floating_point() or array.dtype == torch.bool else array.long()
-
-
-def _node(node: Any, types: dict[str, int]) -> Node:
-    name = node.name or (node.output[0] if node.output else "")
-    if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
-        operator = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        raise AttackError(
-            "operators that are known to this attack",
-            f"{operator} (node {name!r})",
-            REMEDY,
-        )
-    settings: dict[str, Any] = {}
-    for attribute in node.attribute:
-        value = onnx.helper.get_attribute_value(attribute)
-        if isinstance(value, onnx.TensorProto):
-            value = constant(value)
-        settings[attribute.name] = value.decode() if isinstance(value, bytes) else value
-    return Node(
-        operator=node.op_type,
-        name=name,
-        inputs=tuple(node.input),
-        outputs=tuple(node.output),
-        settings=settings,
-        kind=types.get(node.output[0], _TYPES.FLOAT),
-    )
+    def _run(self, node: Node, inputs: list[Value]) -> tuple[Value, ...]:
+        function = SUBSTITUTED[node.kind]
+        if node.kind == "Div" and node.outputs[0] in self._whole:
+            function = divide_whole
+        if node.kind in TAKES_CHOICES:
+            result = function(node, *inputs)
+        else:
+            result = function(node, *(one.index if isinstance(one, Choice) else one for one in inputs))
+            if inputs and isinstance(inputs[0], Choice) and node.kind in REARRANGING:
+                result = inputs[0].rearranged(result)
+        return result if isinstance(result, tuple) else (result,)
 
 
-def _run(node: Node, inputs: list[Value]) -> tuple[Value, ...]:
-    function = OPERATORS[node.operator]
-    first = inputs[0] if inputs else None
-    if node.operator in TAKES_CHOICES:
-        result = function(node, *inputs)
-    else:
-        plain = [value.index if isinstance(value, Choice) else value for value in inputs]
-        result = function(node, *plain)
-        if isinstance(first, Choice) and node.operator in REARRANGING:
-            result = first.rearranged(result)
-    return result if isinstance(result, tuple) else (result,)
+def _node(proto: Any, opset: int) -> Node:
+    try:
+        node = node_of(proto, opset)
+    except ModelError as exc:
+        raise AttackError(exc.expected, exc.got, _REMEDY) from exc
+    use = "" if node.domain or node.kind not in SUBSTITUTED else unsupported_use(node)
+    if node.domain or node.kind not in SUBSTITUTED or use:
+        got = f"{node} with {use}" if use else str(node)
+        raise AttackError("operators that are known to this attack", got, _REMEDY)
+    return node
 
 
 def _wire(value: Any) -> str:

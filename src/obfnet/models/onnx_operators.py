@@ -218,27 +218,42 @@ def _einsum(node: Node, *values: Tensor) -> Tensor:
     return torch.einsum(node.needed("equation").replace(" ", ""), *values)
 
 
-def _by_axis(node: Node, numbers: Tensor, value: Tensor) -> Tensor:
+def by_axis(node: Node, numbers: Tensor, value: Tensor) -> Tensor:
+    """Scales or offsets of an operator that quantises, one for all or one a channel, shaped for it."""
     if numbers.numel() == 1:
         return numbers.reshape(())
     return numbers.reshape(-1, *[1] * (value.ndim - 1 - node.get("axis", 1) % value.ndim))
 
 
-def _quantise(node: Node, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+def quantised_limits(node: Node, zero: Tensor | None) -> tuple[int, int]:
+    """The least and the largest number that a `QuantizeLinear` gives.
+
+    Args:
+        node: The node.
+        zero: Its zero point, where it has one.
+    """
+    return LIMITS[_quantised_type(node, zero)]
+
+
+def _quantised_type(node: Node, zero: Tensor | None) -> int:
     kinds = {DTYPES[kind]: kind for kind in LIMITS if DTYPES[kind] is not torch.int32}
     # Without a zero point the type is an attribute, from opset 21 on; 16 unsigned bits are kept in 32.
-    kind = node.get("output_dtype", 0) or (2 if zero is None else kinds.get(zero.dtype, 4))
+    found: int = node.get("output_dtype", 0) or (2 if zero is None else kinds.get(zero.dtype, 4))
+    return found
+
+
+def _quantise(node: Node, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
+    kind = _quantised_type(node, zero)
     offset = torch.zeros_like(scale) if zero is None else zero.to(scale.dtype)
-    unit = _by_axis(node, scale, value)
-    levels = (value / unit).round() + _by_axis(node, offset, value)
+    levels = (value / by_axis(node, scale, value)).round() + by_axis(node, offset, value)
     return levels.clamp(*LIMITS[kind]).to(DTYPES[kind])
 
 
 def _dequantise(node: Node, value: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     levels = value.to(scale.dtype)
     if zero is not None:
-        levels = levels - _by_axis(node, zero.to(scale.dtype), value)
-    return levels * _by_axis(node, scale, value)
+        levels = levels - by_axis(node, zero.to(scale.dtype), value)
+    return levels * by_axis(node, scale, value)
 
 
 OPERATORS: Final[dict[str, Operator]] = {
