@@ -66,7 +66,7 @@ GAUSSIAN: Final = (
 SELECTIVE: Final = (
     replace(_MNIST, protection="selective", bits=32, rich_share=0.1),
     replace(_ASL, protection="selective", bits=256, rich_share=0.25, obfuscation_share=0.4),
-    replace(_CIFAR10, protection="selective", bits=256, rich_share=0.25),
+    replace(_CIFAR10, protection="selective", bits=256, rich_share=0.25, obfuscation_share=0.4),
 )
 """With a few bits for the samples that the device is sure of, and more for a share of the others."""
 

@@ -23,9 +23,9 @@ def results_page(results: Path) -> str:
     """The results page in Markdown.
 
     Args:
-        results: Folder with `demo.json`, `demo-fsd.json` and alike, `training.json`,
-            `training-defaults.json`, `serving.json`, `edge.json`; of one that is missing the
-            page says that it was not measured.
+        results: Folder with `demo.json`, `demo-fsd.json` and alike, `privacy.json`, `audit.json`,
+            `audit-model.json`, `training.json`, `training-defaults.json`, `serving.json`, `edge.json`; of
+            one that is missing the page says that it was not measured.
 
     Raises:
         DataError: a file is no result.
@@ -47,6 +47,7 @@ def results_page(results: Path) -> str:
         ("What leaks: audits of published obfuscation", "privacy", _privacy_rows),
         ("What leaks: the same with the budget `quick`, more cases", "privacy-quick", _privacy_rows),
         ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
+        ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
         ("Training a pool of 16", "training", _training_rows),
         ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
         ("Serving, and one obfuscation on the device", "serving", _serving_rows),
@@ -255,6 +256,31 @@ def _audit_rows(figures: dict[str, Any]) -> Rows:
         agree = "each in the others' intervals" if readings["agree"] else "NOT in each other's intervals"
         rows.append((f"{readings['bundle']}, read three ways (T2)", f"normalised leakage {each}: {agree}"))
     return rows
+
+
+def _model_rows(figures: dict[str, Any]) -> Rows:
+    measured = figures["model_confidentiality"]
+    rows = [
+        (
+            f"substitute from {row['knowledge']}: agrees with I on raw; its adversarial examples fool I",
+            f"{_share(row, 'agreement')}; {_share(row, 'transfer')}, random noise {row['noise']:.1%}",
+        )
+        for row in measured["substitute"]
+    ]
+    if (member := measured["membership"]) is not None:
+        low, high = member["interval"]
+        rows.append(
+            (
+                f"was a sample in O's training set: AUC ({member['statistic']})",
+                f"{member['auc']:.3f} ({low:.3f} to {high:.3f}); without O {member['control']:.3f}",
+            )
+        )
+    return [*rows, ("assumptions", "; ".join(measured["assumptions"]))]
+
+
+def _share(row: dict[str, Any], name: str) -> str:
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:.1%} ({low:.1%} to {high:.1%})"
 
 
 def _attribute_rows(figures: dict[str, Any]) -> Rows:
