@@ -1,4 +1,4 @@
-"""A wider and deeper fully connected decoder that is trained for longer than the plain one.
+"""A wider and deeper fully connected decoder than the plain one.
 
 It answers the doubt that a low figure is only the plain decoder's want of size. It leaves out convolutions:
 those are the residual decoder's.
@@ -27,7 +27,6 @@ from obfnet.core.progress import Progress
 from obfnet.fitting import Checkpoint, Schedule
 from obfnet.nets.standardise import Standardise
 
-_TIMES_LONGER: Final = 1.5
 # So many weights lie between the hidden layers and the samples at most: large samples get narrower layers.
 _MOST_WEIGHTS: Final = 16_000_000
 _LINEAR_WEIGHTS: Final = 1_100_000
@@ -38,8 +37,8 @@ class LargeDecoder(ReconstructionAttack):
     """Deep fully connected decoder with residual blocks; the best pass is chosen on held-out pairs.
 
     Args:
-        effort: Share of a standard training, which is half as many visits again as the plain decoder's,
-            and fewer of samples of more than 1,024 values.
+        effort: Share of a standard training, which is as many visits as the plain decoder's, and fewer of
+            samples of more than 1,024 values.
         hidden: Width of the layers; narrower for large samples.
         blocks: Residual blocks of two layers each.
         checkpoint: State of an unfinished training, or None to keep none.
@@ -83,7 +82,7 @@ class LargeDecoder(ReconstructionAttack):
         network = _Deep(some_of(knowledge.received), knowledge.raw.shape[1:], self.hidden, self.blocks)
         lesson = Lesson(
             schedule=Schedule(
-                epochs=_TIMES_LONGER * affordable(values) * passes(len(kept), self.effort),
+                epochs=affordable(values) * passes(len(kept), self.effort),
                 batch_size=256,
                 peak_rate=2e-3,
                 warm_up=0.2,
