@@ -97,13 +97,13 @@ def train_obfuscation(
     """
     progress, plan = progress or Silent(), (settings or PoolSettings()).for_case(dataset)
     _check_fit(dataset, inference)
+    protection = PROTECTIONS.get(plan.protection)(
+        plan.bits, epsilon=plan.epsilon, noise=plan.noise, rich_share=plan.rich_share
+    )
     name = _fingerprint(dataset, inference, plan, key)
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
-    protection = PROTECTIONS.get(plan.protection)(
-        plan.bits, epsilon=plan.epsilon, noise=plan.noise, rich_share=plan.rich_share
-    )
     if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
         progress.say(f"warning: {warning}")
     checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)

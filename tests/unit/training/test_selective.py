@@ -1,6 +1,7 @@
 """The protection `selective`: two levels, both proved, and a share of rich requests that the device keeps."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +138,21 @@ def test_too_few_bits_and_too_many_are_refused(bits: int | None) -> None:
 def test_no_other_protection_takes_a_share(name: str) -> None:
     with pytest.raises(UsageError, match="choose selective"):
         PROTECTIONS.get(name)(None if name == "published" else 8, rich_share=0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"protection": "selective", "bits": 16, "rich_share": float("nan")},
+        {"protection": "randomised", "bits": 16, "epsilon": float("nan")},
+        {"protection": "gaussian", "bits": 16, "noise": float("nan")},
+    ],
+    ids=lambda wrong: str(wrong["protection"]),
+)
+def test_what_is_no_number_ends_in_one_line_and_leaves_nothing(
+    digits: Dataset, inference: InferenceNetwork, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    key = load_or_create_coordinator_key(tmp_path / "key")
+    with pytest.raises(UsageError, match="got nan"):
+        train_obfuscation(digits, inference, out=tmp_path / "pool", key=key, settings=PoolSettings(**wrong))
+    assert not (tmp_path / "pool").exists()
