@@ -154,6 +154,8 @@ CASES = [
     case("Gather", ROWS, whole(2, 0)),
     case("Gather", (3,), number(-1, np.int64)),
     case("GatherElements", ROWS, np.array([[0, -1], [1, 2], [3, 3]], dtype=np.int64), axis=1),
+    case("OneHot", ROWS, number(4, np.int64), some(2), dtype="int64"),
+    case("OneHot", ROWS, number(20, np.int64), whole(3, -7), axis=1, dtype="int64"),
     case("Expand", (3, 1, 4), whole(2, 1, 5, 1)),
     case("Tile", ROWS, whole(2, 3)),
     case("DepthToSpace", (2, 8, 3, 2), blocksize=2),

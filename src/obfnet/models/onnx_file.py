@@ -4,7 +4,7 @@ Only what leads to the chosen output is read: a label beside the scores may use 
 file is run here, and no second file is opened.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ class OnnxFile:
         input_dtype: As declared, as `float32`.
         input_type: What torch computes it in.
         output_name: Of the output taken.
+        others: Further inputs by name, with their declared shapes.
     """
 
     nodes: tuple[Node, ...]
@@ -47,6 +48,7 @@ class OnnxFile:
     input_dtype: str
     input_type: torch.dtype
     output_name: str
+    others: Mapping[str, tuple[int | None, ...]]
 
 
 def read_onnx(data: bytes, *, output: str | None = None) -> OnnxFile:
@@ -63,17 +65,47 @@ def read_onnx(data: bytes, *, output: str | None = None) -> OnnxFile:
         ModelError: not a whole ONNX file, weights in other files, an opset that is too old or too new,
             several inputs, no clear output, or operators that are not supported (all are listed).
     """
+    return file_of(model_of(data), output=output)
+
+
+def model_of(data: bytes) -> Any:
+    """What a file holds, its functions written out.
+
+    Args:
+        data: The file's bytes.
+
+    Returns:
+        An `onnx.ModelProto`.
+
+    Raises:
+        ModelError: not a whole ONNX file, weights in other files, or an opset that is too old or too new.
+    """
     model = _parsed(data)
-    opset = _opset(model)
-    model = _inlined(model)
+    _opset(model)
+    return _inlined(model)
+
+
+def file_of(model: Any, *, output: str | None = None, others: Collection[str] = ()) -> OnnxFile:
+    """The network of a model.
+
+    Args:
+        model: As `model_of` gives it.
+        output: As in `read_onnx`.
+        others: Names that further inputs may have, after the first.
+
+    Raises:
+        ModelError: as `read_onnx`, for all but the file itself.
+    """
     graph = model.graph
     taken = _output(graph, output)
-    given, dtype = _input(graph)
-    nodes = [node_of(proto, opset) for proto in _leading_to(taken, graph.node)]
+    given, *further = _inputs(graph, others)
+    dtype = given.type.tensor_type.elem_type
+    nodes = [node_of(proto, _opset(model)) for proto in _leading_to(taken, graph.node)]
     _check_operators(nodes)
     used = {name for node in nodes for name in node.inputs} | {taken}
     weights = {one.name: tensor_of(one) for one in graph.initializer if one.name in used}
-    _check_order(nodes, {given.name, *weights}, taken)
+    shapes = {one.name: _shape(one) for one in further}
+    _check_order(nodes, {given.name, *shapes, *weights}, taken)
     return OnnxFile(
         nodes=tuple(nodes),
         weights=weights,
@@ -82,6 +114,7 @@ def read_onnx(data: bytes, *, output: str | None = None) -> OnnxFile:
         input_dtype=type_name(dtype),
         input_type=DTYPES[dtype],
         output_name=taken,
+        others=shapes,
     )
 
 
@@ -166,11 +199,11 @@ def _described(output: Any) -> str:
     return f"{output.name!r} ({type_name(kind.elem_type)}, {rank})"
 
 
-def _input(graph: Any) -> tuple[Any, int]:
+def _inputs(graph: Any, others: Collection[str]) -> list[Any]:
     # Before version 4 of the format every weight is listed as an input too.
     weights = {one.name for one in graph.initializer}
     inputs = [one for one in graph.input if one.name not in weights]
-    if len(inputs) != 1:
+    if not inputs or any(one.name not in others for one in inputs[1:]):
         listed = ", ".join(repr(one.name) for one in inputs[:_SHOWN])
         raise ModelError(
             "a model of one input",
@@ -185,7 +218,7 @@ def _input(graph: Any) -> tuple[Any, int]:
             f"{inputs[0].name!r} of {type_name(kind.elem_type)}, {'a' if shaped else 'no'} shape",
             _AGAIN,
         )
-    return inputs[0], kind.elem_type
+    return inputs
 
 
 def _shape(given: Any) -> tuple[int | None, ...]:

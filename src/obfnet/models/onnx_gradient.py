@@ -15,7 +15,9 @@ _CUTTING: Final = """
     And ArgMax ArgMin Ceil Equal Floor Greater GreaterOrEqual Less LessOrEqual Not Or QuantizeLinear
     Round Sign Xor
 """
-_NO_GRADIENT: Final = frozenset(_CUTTING.split())
+NO_GRADIENT: Final = frozenset(_CUTTING.split())
+"""Operators whose result is a step of what they get, or a choice among it."""
+
 # Values flow through their first input; the others say where, how far or how large.
 _FIRST: Final = """
     CastLike Dropout Expand Gather GatherElements ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
@@ -26,6 +28,7 @@ _FIRST: Final = """
 _VALUES: Final[dict[str, frozenset[int]]] = {
     **dict.fromkeys(_FIRST.split(), frozenset({0})),
     "ConstantOfShape": frozenset(),
+    "OneHot": frozenset({2}),
     "Pad": frozenset({0, 2}),
     "Range": frozenset(),
     "Where": frozenset({1, 2}),
@@ -37,6 +40,20 @@ _CARRYING: Final = """
 """
 _MOVING: Final = frozenset(_CARRYING.split())
 _ENDING: Final = frozenset({"Cast", "CastLike", "DequantizeLinear"})
+
+
+def reached_by_values(file: OnnxFile) -> frozenset[Node]:
+    """Nodes that the values of an input reach; what its shape alone decides is not among them.
+
+    Args:
+        file: What to look at.
+    """
+    after, reached = {file.input_name, *file.others}, set()
+    for node in file.nodes:
+        if node.kind not in SHAPE_OPERATORS and after.intersection(node.inputs):
+            reached.add(node)
+            after.update(filter(None, node.outputs))
+    return frozenset(reached)
 
 
 def whole_number_arithmetic(file: OnnxFile) -> list[Node]:
@@ -97,7 +114,7 @@ def _stops(node: Node, file: OnnxFile) -> bool:
     if node.kind == "CastLike":
         like = file.weights.get(node.inputs[1])
         return like is not None and not like.is_floating_point()
-    return node.kind in _NO_GRADIENT
+    return node.kind in NO_GRADIENT
 
 
 def _told(node: Node, *, whole: bool) -> str:
@@ -113,12 +130,7 @@ def _joined(node: Node) -> set[str]:
 
 def _between(file: OnnxFile) -> set[Node]:
     """Nodes on a way from the values of the input to the output."""
-    after, reached = {file.input_name}, set()
-    for node in file.nodes:
-        if node.kind not in SHAPE_OPERATORS and after.intersection(node.inputs):
-            reached.add(node)
-            after.update(filter(None, node.outputs))
-    before, path = {file.output_name}, set()
+    reached, before, path = reached_by_values(file), {file.output_name}, set()
     for node in reversed(file.nodes):
         if node in reached and before.intersection(node.outputs):
             path.add(node)

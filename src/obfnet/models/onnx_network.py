@@ -4,27 +4,21 @@ It serves an inference network that comes as a file, from anybody's exporter. Op
 run as they are: `gradient_faults` names those that cut every way from the scores to the input.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Final, final
+from typing import final
 
-import torch
 from torch import Tensor, nn
 
-from obfnet.core.errors import DtypeError, ModelError, ShapeError
-from obfnet.models.onnx_file import OnnxFile, read_onnx
+from obfnet.core.errors import DtypeError, ShapeError
+from obfnet.models.onnx_file import read_onnx
 from obfnet.models.onnx_gradient import gradient_cuts, whole_number_arithmetic
-from obfnet.models.onnx_node import Node
-from obfnet.models.onnx_operators import OPERATORS
-
-_SHOWN: Final = 160
+from obfnet.models.onnx_program import OnnxProgram
 
 
 @final
 class OnnxNetwork(nn.Module):
     """A classifier out of an ONNX file; half precision in it is computed in float32.
 
-    Weights are buffers, without gradients. A forward pass keeps nothing on the module, so that several
-    threads may run it at once, and drops each value after its last use.
+    Weights are buffers, without gradients; several threads may run it at once.
 
     Args:
         data: The file's bytes; opset 7 or newer, one input.
@@ -55,12 +49,7 @@ class OnnxNetwork(nn.Module):
         self._input_type = file.input_type
         # Whole numbers may come in floats, so that they have gradients, where no operator could tell.
         self._takes_floats = file.input_type.is_floating_point or not whole_number_arithmetic(file)
-        constants, self._nodes = _without_input(file)
-        self._constants: dict[str, str] = {}
-        for place, (name, value) in enumerate(constants.items()):
-            self._constants[name] = f"constant_{place}"
-            self.register_buffer(self._constants[name], value)
-        self._last_uses = _last_uses(self._nodes, {*constants, file.output_name})
+        self._program = OnnxProgram(file)
 
     def forward(self, samples: Tensor) -> Tensor:
         """The chosen output.
@@ -77,13 +66,8 @@ class OnnxNetwork(nn.Module):
             ShapeError: not the file's shape behind the batch axis.
             ModelError: an operator fails on samples of this shape.
         """
-        values = {name: self.get_buffer(buffer) for name, buffer in self._constants.items()}
-        values[self.input_name] = self._given(samples)
-        for node, dropped in zip(self._nodes, self._last_uses, strict=True):
-            values.update(_results(node, values))
-            for name in dropped:
-                values.pop(name, None)
-        return values[self.output_name]
+        scores: Tensor = self._program({self.input_name: self._given(samples)})
+        return scores
 
     def gradient_faults(self) -> list[str]:
         """What keeps every gradient from the input, as the function `gradient_faults` tells it."""
@@ -120,45 +104,3 @@ def gradient_faults(network: OnnxNetwork) -> list[str]:
     Does not guarantee: that the gradient is not zero, as behind an activation that is saturated.
     """
     return network.gradient_faults()
-
-
-def _without_input(file: OnnxFile) -> tuple[dict[str, Tensor], tuple[Node, ...]]:
-    """What the other nodes need of all that does not depend on the input, and these nodes."""
-    values, kept, late = dict(file.weights), [], {file.input_name}
-    with torch.no_grad():
-        for node in file.nodes:
-            if late.intersection(node.inputs):
-                late.update(filter(None, node.outputs))
-                kept.append(node)
-            else:
-                values.update(_results(node, values))
-    used = {name for node in kept for name in node.inputs} | {file.output_name}
-    return {name: value.detach() for name, value in values.items() if name in used}, tuple(kept)
-
-
-def _last_uses(nodes: tuple[Node, ...], kept: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """By node, the values that nothing needs after it."""
-    seen, dropped = set(kept), []
-    for node in reversed(nodes):
-        names = {name for name in (*node.inputs, *node.outputs) if name} - seen
-        dropped.append(tuple(names))
-        seen |= names
-    return tuple(reversed(dropped))
-
-
-def _results(node: Node, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    try:
-        given = [values[name] if name else None for name in node.inputs]
-        found = OPERATORS[node.kind](node, *given)
-    except (torch.OutOfMemoryError, ModelError):
-        raise
-    except (RuntimeError, IndexError, KeyError, TypeError, ValueError) as exc:
-        shapes = ", ".join(str(tuple(value.shape)) for value in given if value is not None)
-        reason = str(exc).splitlines()[0][:_SHOWN] if str(exc) else ""
-        raise ModelError(
-            f"operator {node} to run on {shapes or 'nothing'}",
-            f"{type(exc).__name__}: {reason}",
-            "give samples and a batch of the size of the export, or export the model again",
-        ) from exc
-    results = found if isinstance(found, tuple) else (found,)
-    return {name: value for name, value in zip(node.outputs, results, strict=False) if name}

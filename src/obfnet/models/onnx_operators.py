@@ -1,4 +1,4 @@
-"""The operators that `onnx_network` runs, one small function each: the node and its inputs to its outputs.
+"""The operators that `onnx_program` runs, one small function each: the node and its inputs to its outputs.
 
 Here are those on single values and on shapes; `onnx_sums` has those that sum or normalise, `onnx_windows`
 those that slide or resize. What a setting would change and is not done is refused by `unsupported_use`, never
@@ -181,16 +181,34 @@ def _slice(node: Node, value: Tensor, *given: Tensor | None) -> Tensor:
     return value
 
 
-def _gather(node: Node, table: Tensor, index: Tensor) -> Tensor:
-    axis = node.get("axis", 0) % table.ndim
+def rows(table: Tensor, index: Tensor, axis: int) -> Tensor:
+    """Rows of a table along an axis; the index's axes take its place.
+
+    Args:
+        table: Any shape.
+        index: Any shape, int32 or int64; negative ones count from the end.
+        axis: Of the table, negative ones count from the end.
+    """
+    axis %= table.ndim
     places = torch.where(index < 0, index + table.shape[axis], index)
     found = table.index_select(axis, places.reshape(-1))
     return found.reshape((*table.shape[:axis], *index.shape, *table.shape[axis + 1 :]))
 
 
+def _gather(node: Node, table: Tensor, index: Tensor) -> Tensor:
+    return rows(table, index, node.get("axis", 0))
+
+
 def _gather_elements(node: Node, value: Tensor, index: Tensor) -> Tensor:
     axis, place = node.get("axis", 0), index.long()
     return value.gather(axis, torch.where(place < 0, place + value.shape[axis], place))
+
+
+def _one_hot(node: Node, index: Tensor, depth: Tensor, values: Tensor) -> Tensor:
+    size = int(depth)
+    places = torch.where(index < 0, index + size, index).unsqueeze(-1)
+    hot = places == torch.arange(size, device=index.device)
+    return torch.where(hot.movedim(-1, node.get("axis", -1)), values[1], values[0])
 
 
 def _expand(_node: Node, value: Tensor, shape: Tensor) -> Tensor:
@@ -301,6 +319,7 @@ OPERATORS: Final[dict[str, Operator]] = {
     "Mul": _plain(torch.mul),
     "Neg": _plain(torch.neg),
     "Not": _plain(torch.logical_not),
+    "OneHot": _one_hot,
     "Or": _plain(torch.logical_or),
     "PRelu": _prelu,
     "Pow": _power,

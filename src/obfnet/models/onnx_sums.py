@@ -61,8 +61,8 @@ def _chosen(best: Callable[..., Tensor]) -> Callable[..., Tensor]:
         keep = bool(node.get("keepdims", 1))
         # torch does not say which of equal values it takes; ONNX does.
         if node.get("select_last_index", 0):
-            return torch.where(hit, places, -1).amax(axis, keepdim=keep)
-        return torch.where(hit, places, count).amin(axis, keepdim=keep)
+            return torch.where(hit, places, 0).amax(axis, keepdim=keep)
+        return torch.where(hit, places, count - 1).amin(axis, keepdim=keep)
 
     return choose
 

@@ -309,6 +309,10 @@ FAULTS: dict[str, tuple[list[onnx.NodeProto], list[str]]] = {
         [node("ArgMax", "x", out="i", name="a", keepdims=0, axis=1), node("Gather", "table", "i")],
         ["ArgMax (node 'a'): no gradient"],
     ),
+    "one of many": (
+        [node("ArgMax", "x", out="i", name="a", axis=1, keepdims=0), node("OneHot", "i", "depth", "pair")],
+        ["ArgMax (node 'a'): no gradient"],
+    ),
     "quantised": (
         [node("QuantizeLinear", "x", "unit", out="q", name="q"), node("DequantizeLinear", "q", "unit")],
         ["QuantizeLinear (node 'q'): no gradient"],
@@ -346,7 +350,12 @@ FAULTS: dict[str, tuple[list[onnx.NodeProto], list[str]]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_operators_without_a_gradient_are_named(name: str) -> None:
     nodes, wanted = FAULTS[name]
-    weights = {"unit": np.array(0.5, dtype=np.float32), "table": np.ones((4,), dtype=np.float32)}
+    weights = {
+        "unit": np.array(0.5, dtype=np.float32),
+        "table": np.ones((4,), dtype=np.float32),
+        "depth": np.array(4),
+        "pair": np.array([0, 1], dtype=np.float32),
+    }
     network = OnnxNetwork(graph_bytes(nodes, weights=weights))
     assert gradient_faults(network) == wanted
     samples = torch.rand(2, 4, requires_grad=True)
@@ -453,6 +462,12 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
             weights={"w": np.ones(3), "to": np.array([2])},
         ),
         r"expected operator Reshape \(node 'r'\) to run on \(3,\), \(1,\), got RuntimeError",
+    ),
+    "an input that is left out": (
+        lambda: graph_bytes(
+            [node("Reshape", "w", "", out="v", name="r"), node("Add", "x", "v")], weights={"w": np.ones(3)}
+        ),
+        r"expected operator Reshape \(node 'r'\) to run on \(3,\), got AttributeError",
     ),
 }
 
