@@ -1,4 +1,7 @@
-"""Every ONNX operator that the executor knows gives what ONNX Runtime gives: a row or more to each."""
+"""Every ONNX operator that the executor knows gives what ONNX Runtime gives: a row or more to each.
+
+So it does for an attacker, to whom all that depends on the input is a float, with a way backward.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +14,13 @@ import torch
 from onnx import TensorProto, ValueInfoProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from obfnet.attacks.graph_substitutes import substitutes
+from obfnet.attacks.straight_through import Choice
+from obfnet.models.onnx_file import file_of, model_of
+from obfnet.models.onnx_gradient import NO_GRADIENT
 from obfnet.models.onnx_network import OnnxNetwork
 from obfnet.models.onnx_operators import OPERATORS
+from obfnet.models.onnx_program import OnnxProgram
 from tests.unit.models.graphs import Array, graph_bytes
 
 IMAGE = (2, 4, 7, 6)
@@ -304,7 +312,7 @@ CASES = [
 ]
 
 
-def file_of(row: Case) -> tuple[bytes, list[str]]:
+def file_of_row(row: Case) -> tuple[bytes, list[str]]:
     names = [f"w{place}" if other is not None else "" for place, other in enumerate(row.others)]
     outputs = [f"y{place}" for place in range(row.outputs)]
     node = helper.make_node(
@@ -339,13 +347,33 @@ def test_every_operator_has_a_row() -> None:
 
 @pytest.mark.parametrize("row", CASES, ids=str)
 def test_an_operator_gives_what_the_reference_gives(row: Case) -> None:
-    data, names = file_of(row)
+    data, names = file_of_row(row)
     samples = samples_of(row)
     for name, wanted in zip(names, reference(row, data, names, samples), strict=True):
         found = OnnxNetwork(data, output=name)(torch.from_numpy(samples)).numpy()
         assert found.shape == wanted.shape
         assert found.dtype == wanted.dtype or wanted.dtype == np.uint16
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("row", CASES, ids=str)
+def test_an_attacker_gets_the_same(row: Case) -> None:
+    data, names = file_of_row(row)
+    samples = samples_of(row)
+    given = torch.from_numpy(samples.astype(np.float32)).requires_grad_()
+    model = onnx.shape_inference.infer_shapes(model_of(data))
+    types = {
+        value.name: value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)
+    }
+    for name, wanted in zip(names, reference(row, data, names, samples), strict=True):
+        program = OnnxProgram(file_of(model, output=name), substitutes=substitutes(types))
+        found = program({"x": given})
+        values = (found.index if isinstance(found, Choice) else found).detach().numpy()
+        assert values.shape == wanted.shape
+        np.testing.assert_allclose(values.astype(wanted.dtype), wanted, rtol=1e-5, atol=1e-5)
+        # Whether two values are equal has no neighbour that says more.
+        if row.kind in NO_GRADIENT - {"Equal"} | {"Cast", "CastLike"}:
+            assert isinstance(found, Choice) or found.requires_grad
 
 
 def reference(row: Case, data: bytes, names: list[str], samples: Array) -> list[Array]:

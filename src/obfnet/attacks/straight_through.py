@@ -5,13 +5,13 @@ an attacker who follows it gets nowhere. Forward these functions are exact; back
 neighbour. They know nothing of graphs.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from obfnet.models.onnx_operators import rows
 
 
 def straight_through(exact: Tensor, smooth: Tensor) -> Tensor:
@@ -53,33 +53,30 @@ class Choice:
 
     def lookup(self, table: Tensor, axis: int) -> Tensor:
         """Rows of `table` along `axis`; backward, the mean of all rows under the weights."""
-        rows = table.movedim(axis, 0)
-        exact = rows[self.index.long()]
-        smooth = torch.tensordot(self.weights, rows[: self.weights.shape[-1]], dims=1)
+        exact = rows(table, self.index.long(), axis)
+        entries = table.movedim(axis, 0)[: self.weights.shape[-1]].to(self.weights.dtype)
+        smooth = torch.tensordot(self.weights, entries, dims=1)
         # ONNX puts the axes of the index where the axis of the table was.
         order = list(range(self.index.ndim, exact.ndim))
         order[axis % table.ndim : axis % table.ndim] = range(self.index.ndim)
-        return straight_through(exact, smooth).permute(order)
+        return straight_through(exact, smooth.permute(order))
 
 
-def choose(scores: Tensor, axis: int, *, keepdims: bool, last: bool = False) -> Choice:
+def choose(scores: Tensor, axis: int, *, exact: Tensor) -> Choice:
     """The index of the largest score, as a choice.
 
     Args:
         scores: Any shape.
         axis: The axis that is chosen along.
-        keepdims: Whether it stays, with size 1.
-        last: Whether ties go to the last of them; otherwise to the first.
+        exact: The index, int64, with or without that axis.
     """
     along = scores.movedim(axis, -1)
     # By their own spread: distances may be large numbers, and a soft choice among those is a hard one.
     spread = along.detach().std(-1, correction=0, keepdim=True).clamp_min(1e-6)
     weights = (along / spread).softmax(-1)
-    exact = along.shape[-1] - 1 - along.flip(-1).argmax(-1) if last else along.argmax(-1)
     positions = torch.arange(along.shape[-1], dtype=weights.dtype, device=weights.device)
-    index = straight_through(exact.to(weights.dtype), weights @ positions)
-    choice = Choice(index=index, weights=weights)
-    return choice.rearranged(index.unsqueeze(axis)) if keepdims else choice
+    index = straight_through(exact, (weights @ positions).reshape(exact.shape))
+    return Choice(index=index, weights=weights).rearranged(index)
 
 
 def lookup_by_number(table: Tensor, index: Tensor, axis: int) -> Tensor:
@@ -87,7 +84,7 @@ def lookup_by_number(table: Tensor, index: Tensor, axis: int) -> Tensor:
 
     Args:
         table: Any shape.
-        index: Whole numbers as float32, any shape; negative ones count from the end.
+        index: Whole numbers of any type and shape; negative ones count from the end.
         axis: Of the table.
     """
     place = index.detach().long()
@@ -96,24 +93,11 @@ def lookup_by_number(table: Tensor, index: Tensor, axis: int) -> Tensor:
         return exact
     size = table.shape[axis]
     place = torch.where(place < 0, place + size, place)
-    above, below = (rows(table, (place + step).clamp(0, size - 1), axis) for step in (1, -1))
-    after = table.ndim - axis % table.ndim - 1
-    spread = index.reshape(*index.shape, *[1] * after)
-    return exact + (above - below).detach() / 2 * (spread - spread.detach())
-
-
-def rows(table: Tensor, index: Tensor, axis: int) -> Tensor:
-    """Rows of a table along an axis; the index's axes take its place.
-
-    Args:
-        table: Any shape.
-        index: Any shape, int64; negative ones count from the end.
-        axis: Of the table, negative ones count from the end.
-    """
-    axis %= table.ndim
-    place = torch.where(index < 0, index + table.shape[axis], index).flatten()
-    found = table.index_select(axis, place)
-    return found.reshape(*table.shape[:axis], *index.shape, *table.shape[axis + 1 :])
+    # Whole numbers without a sign would wrap.
+    numbers = table.detach().to(index.dtype)
+    above, below = (rows(numbers, (place + step).clamp(0, size - 1), axis) for step in (1, -1))
+    spread = index.reshape(*index.shape, *[1] * (table.ndim - axis % table.ndim - 1))
+    return exact + (above - below) / 2 * (spread - spread.detach())
 
 
 def stepped(difference: Tensor, *, exact: Tensor) -> Tensor:
@@ -126,19 +110,5 @@ def picked(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     exact = torch.where(condition.detach() != 0, yes, no)
     if not condition.requires_grad:
         return exact
-    return exact + (yes - no).detach().nan_to_num() * (condition - condition.detach())
-
-
-def one_hot(choice: Tensor | Choice, depth: int) -> Tensor:
-    """`(..., depth)` zeros and a one; backward, the weights of a soft choice where there are any."""
-    index = choice.index if isinstance(choice, Choice) else choice
-    place = index.detach().long()
-    exact = functional.one_hot(torch.where(place < 0, place + depth, place), depth).float()
-    if isinstance(choice, Choice) and choice.weights.shape[-1] == depth:
-        return straight_through(exact, choice.weights)
-    return exact
-
-
-def through(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A function without a gradient, made to pass the gradient through unchanged."""
-    return lambda value: straight_through(function(value), value) if value.is_floating_point() else value
+    step = yes.detach().to(condition.dtype) - no.detach().to(condition.dtype)
+    return exact + step.nan_to_num() * (condition - condition.detach())

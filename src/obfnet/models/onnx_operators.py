@@ -243,16 +243,6 @@ def by_axis(node: Node, numbers: Tensor, value: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (value.ndim - 1 - node.get("axis", 1) % value.ndim))
 
 
-def quantised_limits(node: Node, zero: Tensor | None) -> tuple[int, int]:
-    """The least and the largest number that a `QuantizeLinear` gives.
-
-    Args:
-        node: The node.
-        zero: Its zero point, where it has one.
-    """
-    return LIMITS[_quantised_type(node, zero)]
-
-
 def _quantised_type(node: Node, zero: Tensor | None) -> int:
     kinds = {DTYPES[kind]: kind for kind in LIMITS if DTYPES[kind] is not torch.int32}
     # Without a zero point the type is an attribute, from opset 21 on; 16 unsigned bits are kept in 32.

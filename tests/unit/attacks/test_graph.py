@@ -1,13 +1,14 @@
-"""A graph run in torch gives what ONNX Runtime gives, and a gradient where it has none of its own."""
+"""A graph under attack gives what ONNX Runtime gives, and a gradient where it has none of its own."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import helper
+from onnx import TensorProto, helper
 
 from obfnet.attacks.graph import OnnxGraph
 from obfnet.core.errors import AttackError
@@ -15,6 +16,7 @@ from obfnet.core.spec import InputSpec
 from obfnet.export import inference_onnx, obfuscation_onnx
 from obfnet.nets import INFERENCE_ARCHITECTURES, OBFUSCATION_ARCHITECTURES
 from tests.unit.attacks.hand_made import BOOL, I64, U8, F, Operation, graph
+from tests.unit.models.graphs import graph_bytes
 
 Array = np.ndarray[Any, Any]
 RANDOM = np.random.default_rng(5)
@@ -99,117 +101,8 @@ def floats(*shape: int) -> Array:
     return np.random.default_rng(3).normal(size=shape).astype(np.float32)
 
 
-SCALAR = np.array(0.4, np.float32)
-UNARY = """
-    Abs Ceil Erf Exp Floor HardSigmoid HardSwish Identity Elu LeakyRelu LogSoftmax Neg Reciprocal Relu Round
-    Sigmoid Sign Softmax Softplus Softsign Tanh GlobalAveragePool GlobalMaxPool Transpose Flatten Gelu
-    ReduceMax ReduceMean ReduceMin ReduceSum ReduceL2 ReduceSumSquare
-"""
+# Each operator alone is a row of the contract; here is what only several together show.
 CHAINS: dict[str, tuple[list[Operation], dict[str, Array]]] = {
-    **{name: ([(name, ["x"], {})], {}) for name in UNARY.split()},
-    **{
-        f"{name} of two": ([(name, ["x", "w"], {})], {"w": floats(1, 1, 6)})
-        for name in ("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "PRelu")
-    },
-    **{
-        name: ([(name, ["x", "w"], {}), ("Cast", ["x"], {"to": F})], {"w": floats(1, 1, 6)})
-        for name in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal")
-    },
-    "Log and Sqrt": ([("Abs", ["x"], {}), ("Sqrt", ["x"], {}), ("Log", ["x"], {})], {}),
-    "Pow": ([("Abs", ["x"], {}), ("Pow", ["x", "w"], {})], {"w": SCALAR}),
-    "MatMul": ([("MatMul", ["x", "w"], {})], {"w": floats(6, 4)}),
-    "Gemm": (
-        [("Flatten", ["x"], {}), ("Gemm", ["x", "w", "b"], {"transB": 1, "alpha": 0.5, "beta": 2.0})],
-        {"w": floats(5, 72), "b": floats(5)},
-    ),
-    "Gemm transposed": (
-        [("Flatten", ["x"], {}), ("Gemm", ["x", "w"], {"transA": 1})],
-        {"w": floats(4, 3)},
-    ),
-    "Clip": ([("Clip", ["x", "low", "high"], {})], {"low": -SCALAR, "high": SCALAR}),
-    "Clip above": ([("Clip", ["x", "", "high"], {})], {"high": SCALAR}),
-    "Conv": (
-        [("Conv", ["x", "w", "b"], {"pads": [0, 1, 2, 0], "strides": [2, 1], "dilations": [1, 2]})],
-        {"w": floats(4, 2, 3, 2), "b": floats(4)},
-    ),
-    "Conv same": (
-        [("Conv", ["x", "w"], {"auto_pad": "SAME_UPPER", "strides": [2, 2], "group": 2})],
-        {"w": floats(4, 1, 3, 3)},
-    ),
-    "ConvTranspose": (
-        [
-            (
-                "ConvTranspose",
-                ["x", "w", "b"],
-                {"strides": [2, 3], "pads": [1, 0, 0, 2], "output_padding": [1, 1]},
-            )
-        ],
-        {"w": floats(2, 3, 3, 2), "b": floats(3)},
-    ),
-    "MaxPool": ([("MaxPool", ["x"], {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]})], {}),
-    "AveragePool": (
-        [("AveragePool", ["x"], {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 0, 1]})],
-        {},
-    ),
-    "AveragePool with a last window that sticks out": (
-        [("AveragePool", ["x"], {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1})],
-        {},
-    ),
-    "AveragePool with pads": (
-        [
-            (
-                "AveragePool",
-                ["x"],
-                {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 0, 1], "count_include_pad": 1},
-            )
-        ],
-        {},
-    ),
-    "BatchNormalization": (
-        [("BatchNormalization", ["x", "s", "b", "m", "v"], {"epsilon": 0.01})],
-        {"s": floats(2), "b": floats(2) + 1, "m": floats(2) - 1, "v": floats(2) ** 2},
-    ),
-    "Reshape": ([("Reshape", ["x", "to"], {})], {"to": ints(0, -1, 3)}),
-    "Squeeze": (
-        [("Unsqueeze", ["x", "out"], {}), ("Squeeze", ["x", "out"], {})],
-        {"out": ints(1, -1)},
-    ),
-    "Expand": (
-        [("Unsqueeze", ["x", "axis"], {}), ("Expand", ["x", "to"], {})],
-        {"axis": ints(1), "to": ints(1, 3, 1, 1, 1)},
-    ),
-    "Tile": ([("Tile", ["x", "repeats"], {})], {"repeats": ints(1, 2, 1, 3)}),
-    "Concat": ([("Concat", ["x", "x"], {"axis": -1})], {}),
-    "Slice": (
-        [("Slice", ["x", "start", "end", "axes", "steps"], {})],
-        {"start": ints(1, -1), "end": ints(2**31, -(2**31)), "axes": ints(2, -1), "steps": ints(2, -1)},
-    ),
-    "Split": ([("Split", ["x", "sizes"], {"axis": 2})], {"sizes": ints(6)}),
-    "Pad": (
-        [("Pad", ["x", "pads", "fill"], {})],
-        {"pads": ints(0, 1, 0, 2, 0, 0, 1, 0), "fill": SCALAR},
-    ),
-    "Pad edge": ([("Pad", ["x", "pads"], {"mode": "edge"})], {"pads": ints(0, 0, 1, 2, 0, 0, 1, 0)}),
-    "Pad reflect": ([("Pad", ["x", "pads"], {"mode": "reflect"})], {"pads": ints(0, 0, 1, 2, 0, 0, 1, 0)}),
-    "Resize": ([("Resize", ["x", "", "by"], {})], {"by": np.array([1, 1, 2, 1.5], np.float32)}),
-    "Resize asymmetric": (
-        [
-            (
-                "Resize",
-                ["x", "", "", "to"],
-                {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
-            )
-        ],
-        {"to": ints(3, 2, 9, 4)},
-    ),
-    "DepthToSpace": (
-        [("Concat", ["x", "x"], {"axis": 1}), ("DepthToSpace", ["x"], {"blocksize": 2})],
-        {},
-    ),
-    "PixelShuffle": (
-        [("Concat", ["x", "x"], {"axis": 1}), ("DepthToSpace", ["x"], {"blocksize": 2, "mode": "CRD"})],
-        {},
-    ),
     "Cast and Gather": (
         [("Cast", ["x"], {"to": I64}), ("Clip", ["x", "low", "high"], {}), ("Gather", ["w", "x"], {})],
         {"low": np.array(-2, np.int64), "high": np.array(2, np.int64), "w": floats(5, 2)},
@@ -225,10 +118,6 @@ CHAINS: dict[str, tuple[list[Operation], dict[str, Array]]] = {
             ("OneHot", ["x", "depth", "values"], {"axis": 1}),
         ],
         {"axis": ints(1), "depth": np.array(2, np.int64), "values": floats(2)},
-    ),
-    "GatherElements": (
-        [("GatherElements", ["x", "at"], {"axis": 3})],
-        {"at": np.tile(ints(0, -1), (3, 2, 6, 1))},
     ),
     "Where": (
         [("Greater", ["x", "w"], {}), ("Where", ["x", "w", "b"], {})],
@@ -268,27 +157,57 @@ CHAINS: dict[str, tuple[list[Operation], dict[str, Array]]] = {
         ],
         {"s": np.array([0.03, 0.01], np.float32), "z": np.array([-5, 0], np.int8)},
     ),
-    "Shape": ([("Shape", ["x"], {"start": 1}), ("Cast", ["x"], {"to": F})], {}),
-    "Constant": ([("Constant", [], {"value_floats": [0.5, 1.5]})], {}),
-    "ConstantOfShape": (
-        [("ConstantOfShape", ["w"], {"value": helper.make_tensor("v", F, [1], [0.5])})],
-        {"w": ints(2, 3)},
+    "constants of 8 bits that would wrap": (
+        [
+            ("Cast", ["w"], {"to": TensorProto.INT32}),
+            ("Sub", ["x", "zero"], {}),
+            ("Cast", ["x"], {"to": F}),
+            ("MatMul", ["input", "x"], {}),
+        ],
+        {"w": np.arange(6, dtype=np.uint8)[:, None], "zero": np.array(3, np.int32)},
     ),
-    "Dropout": ([("Dropout", ["x"], {})], {}),
+    "chosen whole numbers of 8 bits": (
+        [
+            ("Greater", ["x", "half"], {}),
+            ("Where", ["x", "less", "more"], {}),
+            ("Cast", ["x"], {"to": TensorProto.INT32}),
+            ("Sub", ["x", "zero"], {}),
+            ("Cast", ["x"], {"to": F}),
+        ],
+        {
+            "half": np.array(0.5, np.float32),
+            "less": np.array(1, np.uint8),
+            "more": np.array(250, np.uint8),
+            "zero": np.array(9, np.int32),
+        },
+    ),
+    "double precision": (
+        [("Cast", ["x"], {"to": TensorProto.DOUBLE}), ("MatMul", ["x", "w"], {}), ("Cast", ["x"], {"to": F})],
+        {"w": floats(6, 4).astype(np.float64)},
+    ),
+    "a shape computed in floats": (
+        [
+            ("Shape", ["input"], {}),
+            ("Cast", ["x"], {"to": F}),
+            ("Mul", ["x", "by"], {}),
+            ("Cast", ["x"], {"to": I64}),
+            ("Reshape", ["input", "x"], {}),
+        ],
+        {"by": np.array([1, 0.5, 2, 1], np.float32)},
+    ),
 }
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_operators_as_in_onnx_runtime(name: str) -> None:
+def test_operators_in_a_row_as_in_onnx_runtime(name: str) -> None:
     operations, weights = CHAINS[name]
-    first = operations[-1][0]
-    kind = BOOL if first in ("Not", "Greater") else F
-    samples = RANDOM.normal(size=(4 if "transposed" in name else 3, 2, 6, 6)).astype(np.float32) * 2
-    data = graph(operations, kinds=(F, kind), **weights)
+    samples = RANDOM.normal(size=(3, 2, 6, 6)).astype(np.float32) * 2
+    data = graph(operations, **weights)
     expected = runtime(data, samples)
-    got = ours(data, samples)
-    assert got.shape == expected.shape
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4)
+    given = torch.from_numpy(samples).requires_grad_()
+    for got in (ours(data, samples), OnnxGraph(data)(given).detach().numpy()):
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-4)
 
 
 STRAIGHT: dict[str, list[Operation]] = {
@@ -297,6 +216,7 @@ STRAIGHT: dict[str, list[Operation]] = {
     "Ceil": [("Ceil", ["x"], {})],
     "Sign": [("Sign", ["x"], {})],
     "Cast": [("Cast", ["x"], {"to": I64}), ("Cast", ["x"], {"to": F})],
+    "CastLike": [("CastLike", ["x", "whole"], {}), ("CastLike", ["x", "half"], {})],
     "Greater": [("Greater", ["x", "half"], {}), ("Cast", ["x"], {"to": F})],
 }
 
@@ -304,7 +224,7 @@ STRAIGHT: dict[str, list[Operation]] = {
 @pytest.mark.parametrize("name", STRAIGHT)
 def test_what_has_no_gradient_passes_it_through(name: str) -> None:
     samples = RANDOM.random((3, 2, 6, 6), dtype=np.float32)
-    slope = gradient(graph(STRAIGHT[name], half=np.array(0.5, np.float32)), samples)
+    slope = gradient(graph(STRAIGHT[name], half=np.array(0.5, np.float32), whole=ints(1)), samples)
     np.testing.assert_allclose(slope[0], np.linspace(1, 2, 72).reshape(2, 6, 6), rtol=1e-5)
 
 
@@ -313,27 +233,46 @@ def test_a_smaller_comparison_pulls_the_other_way() -> None:
     assert (gradient(data, RANDOM.random((1, 2, 6, 6), dtype=np.float32)) < 0).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 @pytest.mark.parametrize(
     ("table", "sign"), [(np.arange(5.0), 1), (np.arange(5.0)[::-1], -1)], ids=["rising", "falling"]
 )
-def test_a_table_passes_its_slope(table: Array, sign: int) -> None:
+def test_a_table_passes_its_slope(table: Array, sign: int, dtype: Any) -> None:
     data = graph(
-        [("Mul", ["x", "four"], {}), ("Cast", ["x"], {"to": I64}), ("Gather", ["w", "x"], {})],
+        [
+            ("Mul", ["x", "four"], {}),
+            ("Cast", ["x"], {"to": I64}),
+            ("Gather", ["w", "x"], {}),
+            ("Cast", ["x"], {"to": F}),
+        ],
         four=np.array(4, np.float32),
-        w=np.ascontiguousarray(table, np.float32),
+        w=np.ascontiguousarray(table, dtype),
     )
     slope = gradient(data, RANDOM.uniform(0.3, 0.9, (3, 2, 6, 6)))
     assert (sign * slope > 0).all()
 
 
-def test_a_choice_pulls_towards_the_entry_that_is_wanted() -> None:
+def test_a_condition_pulls_towards_the_larger_of_two_whole_numbers() -> None:
+    choice: list[Operation] = [("Greater", ["x", "half"], {}), ("Where", ["x", "more", "less"], {})]
+    data = graph(
+        [*choice, ("Cast", ["x"], {"to": F})],
+        half=np.array(0.5, np.float32),
+        more=np.array(0, np.uint8),
+        less=np.array(200, np.uint8),
+    )
+    assert (gradient(data, RANDOM.random((1, 2, 6, 6), dtype=np.float32)) < 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_a_choice_pulls_towards_the_entry_that_is_wanted(dtype: Any) -> None:
     # Codes in no order: the slope of the index would tell nothing.
-    codes = np.array([[3.0], [-1.0], [2.0], [0.0]], np.float32)
+    codes = np.array([[3], [-1], [2], [0]], dtype)
     data = graph(
         [
             ("ArgMax", ["x"], {"axis": 1}),
             ("Squeeze", ["x", "axis"], {}),
             ("Gather", ["w", "x"], {}),
+            ("Cast", ["x"], {"to": F}),
         ],
         (4,),
         axis=ints(1),
@@ -364,14 +303,41 @@ def test_what_goes_in_and_comes_out_is_said() -> None:
     assert (OnnxGraph(data).input_dtype, OnnxGraph(data).output_dtype) == ("uint8", "float32")
 
 
+def node(kind: str, *inputs: str, out: str = "y") -> onnx.NodeProto:
+    return helper.make_node(kind, list(inputs), [out])
+
+
+def floating(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, F, ["N", 4])
+
+
+def drawn(name: str, kind: str) -> bytes:
+    return graph_bytes([node(kind, "x", name)], inputs=[floating(name)])
+
+
+def flipping() -> bytes:
+    flips = helper.make_tensor_value_info("flips", BOOL, ["N", 4])
+    return graph_bytes([node("Neg", "x", out="n"), node("Where", "flips", "n", "x")], inputs=[flips])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [flipping(), drawn("noise", "Add"), drawn("leave", "Mul")],
+    ids=["no bit inverted", "no noise", "leave given"],
+)
+def test_what_a_device_decides_is_taken_as_its_likeliest_outcome(data: bytes) -> None:
+    samples = torch.rand(3, 4) + 1
+    torch.testing.assert_close(OnnxGraph(data)(samples), samples)
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "another operator": (
         lambda: graph([("Relu", ["x"], {}), ("Hardmax", ["x"], {})]),
-        "known to this attack, got Hardmax .node 'n1'",
+        "can run with gradients, got Hardmax .node 'n1'",
     ),
     "another setting": (
         lambda: graph([("QuantizeLinear", ["x", "s"], {"block_size": 2})], s=np.ones(6, np.float32)),
-        "known to this attack, got QuantizeLinear .node 'n0'. with block_size 2",
+        "can run with gradients, got QuantizeLinear .node 'n0'. with block_size 2",
     ),
     "another way to resize": (
         lambda: graph([("Resize", ["x", "", "by"], {"mode": "cubic"})], by=np.ones(4, np.float32)),
@@ -381,7 +347,19 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: graph([("Cast", ["x"], {"to": I64})], kinds=(F, I64)),
         "a graph of float32 or uint8 samples, got int64",
     ),
-    "no graph": (lambda: b"nothing", "a graph in ONNX format"),
+    "another input": (lambda: drawn("drawn", "Add"), "a model of one input, got 2: 'x', 'drawn'"),
+    "another output": (
+        lambda: graph_bytes(
+            [node("Relu", "x"), node("Shape", "x", out="z")],
+            outputs=[floating("y"), helper.make_tensor_value_info("z", I64, [2])],
+        ),
+        "a graph of one output, got 2",
+    ),
+    "weights of text": (
+        lambda: graph([("Reshape", ["x", "to"], {})], to=np.array(["6"], object)),
+        "weights of ordinary number types, got string in 'to'",
+    ),
+    "no graph": (lambda: b"nothing", "a whole ONNX file"),
 }
 
 
@@ -394,5 +372,5 @@ def test_what_is_not_known_is_refused_by_name(name: str) -> None:
 
 def test_samples_of_another_shape_are_refused_with_the_operator() -> None:
     data = graph([("MatMul", ["x", "w"], {})], w=floats(6, 4))
-    with pytest.raises(AttackError, match=r"operator MatMul \(node 'n0'\) works on, got RuntimeError on"):
+    with pytest.raises(AttackError, match=r"operator MatMul \(node 'n0'\) to run on .*, got RuntimeError"):
         OnnxGraph(data)(torch.zeros(1, 2, 6, 5))
