@@ -20,6 +20,7 @@ ROWS: dict[str, tuple[dict[str, Any], float | None]] = {
     "randomised": ({"bits": 6, "epsilon": 6 * math.log(3)}, 6 * math.log2(1.5)),
     # Six numbers of 129 values.
     "gaussian": ({"bits": 9, "noise": 0.5}, 6 * math.log2(1 + 2 / (0.5 * math.sqrt(2 * math.pi)))),
+    "selective": ({"bits": 9, "rich_share": 0.25}, 9.0),
 }
 
 
@@ -43,7 +44,9 @@ def test_every_protection_has_a_row() -> None:
 
 
 def test_an_unknown_protection_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: published, coded, adversarial, randomised, gaussian"):
+    with pytest.raises(
+        UnknownNameError, match="known: published, coded, adversarial, randomised, gaussian, selective"
+    ):
         PROTECTIONS.get("magic")
 
 
