@@ -19,7 +19,6 @@ from obfnet.bench.former import former_result
 from obfnet.bench.given import Given, given_networks, network_of
 from obfnet.bench.grid import Cell, Row, cells
 from obfnet.bench.parity import measure_parity
-from obfnet.bundle import Bundle
 from obfnet.core.errors import UnknownNameError, UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
@@ -237,7 +236,7 @@ def _audited(
         "baselines": baselines,
         "cost": {"parameters": bundle.manifest.parameters, "macs": bundle.manifest.macs},
         "parity": None
-        if bundle.manifest.budget_bits is None or _draws(bundle)
+        if bundle.manifest.budget_bits is None or bundle.manifest.draws
         else measure_parity(bundle, dataset.test.samples),
         "latency": time_obfuscation(bundle, dataset.test.samples[:1]),
         **{
@@ -254,11 +253,6 @@ def _audited(
             )
         },
     }
-
-
-def _draws(bundle: Bundle) -> bool:
-    chance = bundle.manifest.chance
-    return chance is not None and chance.random
 
 
 def _content(rows: Mapping[str, dict[str, Any]], settings: AuditSettings, command: str) -> dict[str, Any]:

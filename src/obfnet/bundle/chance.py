@@ -28,7 +28,7 @@ _FLOAT: Final = 1
 
 
 class Chance(ABC):
-    """What a device draws for each sample."""
+    """What a device decides for each sample: by lot, or by its own count."""
 
     name: ClassVar[str]
     """Of the graph's second input, `(N, width)`."""
@@ -41,7 +41,10 @@ class Chance(ABC):
 
     @abstractmethod
     def draw(self, count: int, width: int) -> Drawn:
-        """The outcome for so many samples, `(count, width)`, from the operating system's random source."""
+        """What is decided for so many samples, `(count, width)`.
+
+        Lots come from the operating system's random source.
+        """
 
 
 @final

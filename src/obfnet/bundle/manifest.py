@@ -109,6 +109,11 @@ class Manifest:
             epsilon=self.epsilon, noise=self.noise, poor_bits=self.poor_bits, rich_share=self.rich_share
         )
 
+    @property
+    def draws(self) -> bool:
+        """Whether lots are drawn for each sample, so that it is sent otherwise every time."""
+        return self.chance is not None and self.chance.random
+
     def to_bytes(self) -> bytes:
         """The canonical JSON of the manifest, UTF-8; these are the bytes that get signed."""
         document = asdict(self)

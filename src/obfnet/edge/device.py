@@ -119,6 +119,7 @@ class Device:
                 "which bundle a sample goes through would tell of it what the lots hide",
             )
         self._meter = _meter_of(self._pool, meter, limit_bits)
+        self._graded = any(bundle.manifest.rich_share is not None for bundle in self._pool.bundles)
         self._sessions: dict[int, ObfuscationSession] = {}
         self._client = connect(
             url,
@@ -193,7 +194,7 @@ class Device:
 
     def _obfuscate(self, samples: Samples, picked: list[int]) -> Samples:
         if self._meter is not None:
-            if any(bundle.manifest.rich_share is not None for bundle in self._pool.bundles):
+            if self._graded:
                 each = [(self._session(index), self._pool.bundles[index].manifest) for index in picked]
                 pick_bits = (self.budget_bits or 0.0) - (_budget_of(self._pool) or 0.0)
                 return obfuscate_graded(samples, each, self._meter, pick_bits=pick_bits)
@@ -293,7 +294,7 @@ class UnsafeRawPassthrough:
 
 
 def _draws(pool: Pool) -> bool:
-    return any((chance := bundle.manifest.chance) is not None and chance.random for bundle in pool.bundles)
+    return any(bundle.manifest.draws for bundle in pool.bundles)
 
 
 def _budget_of(pool: Pool) -> float | None:

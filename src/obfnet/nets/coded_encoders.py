@@ -17,7 +17,6 @@ _CONNECTED: Final = ("mlp", "fsd-mlp", "asl-mlp")
 _SURE: Final = 2.0
 
 
-@final
 class WordEncoder(nn.Module):
     """Decides a code as a vote of the classes' words, each with the weight that its class has.
 
@@ -50,33 +49,27 @@ class WordEncoder(nn.Module):
 
 
 @final
-class GradedEncoder(nn.Module):
+class GradedEncoder(WordEncoder):
     """Decides a class's word, whether it is unsure of it, and details for that case.
 
     Args:
-        network: `(N, C, H, W)` in [0, 1] to `(N, K + details)`: scores of the classes, then the details.
+        classifier: `(N, C, H, W)` in [0, 1] to `(N, K + details)`: scores of the classes, then the details.
         words: `(K, bits)` of zeros and ones.
 
     Does not guarantee: anything before `settle` has set the border between sure and unsure.
     """
 
-    votes: Tensor
     border: Tensor
 
-    def __init__(self, network: nn.Module, words: Float[Tensor, "K bits"]) -> None:
-        super().__init__()
-        self.network, self.classes = network, len(words)
-        self.register_buffer("votes", _SURE * (2 * words - 1))
+    def __init__(self, classifier: nn.Module, words: Float[Tensor, "K bits"]) -> None:
+        super().__init__(classifier, words)
         self.register_buffer("border", torch.ones(()))
 
-    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N width"]:
-        """The word's numbers, one that is above 0 for an unsure sample, and the details'."""
-        return self.decide(raw)[1]
-
     def decide(self, raw: Float[Tensor, "N C H W"]) -> tuple[Float[Tensor, "N K"], Float[Tensor, "N width"]]:
-        """Scores of the classes, and what `forward` gives."""
-        decided: Tensor = self.network(raw)
-        scores, details = decided[:, : self.classes], decided[:, self.classes :]
+        """Scores of the classes; the word's numbers, one that is above 0 for unsure samples, the details'."""
+        decided: Tensor = self.classifier(raw)
+        classes = len(self.votes)
+        scores, details = decided[:, :classes], decided[:, classes:]
         weights = scores.softmax(1)
         unsure = self.border - weights.max(1, keepdim=True).values
         return scores, torch.cat([weights @ self.votes, unsure, details], 1)
@@ -99,7 +92,7 @@ def coded_encoder(
     *,
     generator: nn.Module,
     details: int = 0,
-) -> WordEncoder | GradedEncoder:
+) -> WordEncoder:
     """An encoder, freshly initialised from torch's present random state.
 
     Whatever the published network of that name is made of, three strided convolutions make more of its cost.

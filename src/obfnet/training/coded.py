@@ -18,7 +18,7 @@ from torch.nn import functional
 from obfnet.core.errors import UsageError
 from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
-from obfnet.nets.coded_encoders import GradedEncoder, WordEncoder, coded_encoder
+from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
 from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose
 
 MOST_BITS: Final = 256
@@ -55,6 +55,11 @@ class Coded(Protection):
     @property
     def length(self) -> int:
         """How many numbers the encoder decides."""
+        return self.bits
+
+    @property
+    def word(self) -> int:
+        """How many bits of the code name the class."""
         return self.bits
 
     def channel(self) -> nn.Module:
@@ -94,9 +99,9 @@ class Coded(Protection):
         only (`asked_every`), and takes most of the time of these; in the others the encoder learns from the
         labels alone.
         """
-        coded = _checked(network)
+        coded = coded_network(network)
         steps: Tensor = coded.steps  # type: ignore[assignment]
-        encoder: WordEncoder | GradedEncoder = coded.encoder  # type: ignore[assignment]
+        encoder: WordEncoder = coded.encoder  # type: ignore[assignment]
         scores, decided = encoder.decide(batch.raw)
         wanted = functional.one_hot(batch.labels, scores.shape[1]).float()
         asked = int(steps) % self.asked_every == 0
@@ -112,26 +117,27 @@ class Coded(Protection):
 
     def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
         """That there are fewer codes than labels, and what accuracy is then possible at best."""
-        if 2**self.bits >= classes:
+        if 2**self.word >= classes:
             return None
-        most = np.sort(np.bincount(labels, minlength=classes))[::-1][: 2**self.bits].sum() / len(labels)
+        most = np.sort(np.bincount(labels, minlength=classes))[::-1][: 2**self.word].sum() / len(labels)
         return (
-            f"{self.bits} bits name {2**self.bits} of {classes} classes: at best {most:.1%} of answers can "
+            f"{self.word} bits name {2**self.word} of {classes} classes: at best {most:.1%} of answers can "
             f"be right; {math.ceil(math.log2(classes))} bits name them all"
         )
 
     def fault(self, network: nn.Module, raw: Float[Tensor, "N C H W"], classes: int) -> str | None:
         """That fewer codes are in use than there are labels."""
-        coded = _checked(network)
+        coded = coded_network(network)
         with torch.no_grad():
             decided = torch.cat([coded.decide(part) for part in torch.split(raw, _AT_ONCE)])
         used = len(np.unique(self.distinct(decided).numpy(), axis=0))
-        if used >= min(classes, 2**self.bits):
+        if used >= min(classes, 2**self.word):
             return None
         return f"a code that collapsed: {used} in use for {classes} classes"
 
 
-def _checked(network: nn.Module) -> CodedObfuscation:
+def coded_network(network: nn.Module) -> CodedObfuscation:
+    """The same network; raises `TypeError` unless a protection of this kind built it."""
     if not isinstance(network, CodedObfuscation):
         raise TypeError("not built by this protection")
     return network

@@ -4,7 +4,7 @@ A word of the class is always sent. Where the encoder is unsure, and the device'
 follow; how many requests may have them is a promise that the device keeps.
 """
 
-from typing import Any, Final, Unpack, final
+from typing import Final, Unpack, final
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from obfnet.core.errors import UsageError
 from obfnet.nets.channels import GradedSigns
-from obfnet.nets.coded import CodedObfuscation, ExactGenerator
-from obfnet.nets.coded_encoders import coded_encoder
-from obfnet.training.coded import Coded, class_words
+from obfnet.nets.coded import ExactGenerator
+from obfnet.nets.coded_encoders import GradedEncoder, coded_encoder
+from obfnet.training.coded import Coded, class_words, coded_network
 from obfnet.training.protections import Limits, Purpose
 
 _LONGEST_WORD: Final = 16
@@ -53,9 +53,14 @@ class Selective(Coded):
             raise UsageError(
                 f"at least {_LEAST_BITS} bits: a word, the level and a detail", f"{self.bits}", "raise --bits"
             )
-        self.rich_share, self.width = float(share), 1
-        self.word = min(_LONGEST_WORD, (self.bits - 1) // 2)
+        self.rich_share: float = float(share)
+        self.width = 1
         self.poor_bits = float(self.word)
+
+    @property
+    def word(self) -> int:
+        """Half of what the level leaves, and no more than is of use."""
+        return min(_LONGEST_WORD, (self.bits - 1) // 2)
 
     def channel(self) -> nn.Module:
         """Signs of the word, and of the details where they are let through."""
@@ -74,7 +79,7 @@ class Selective(Coded):
 
     def settle(self, network: nn.Module, raw: Float[Tensor, "N C H W"]) -> None:
         """Where unsure begins: for so many of these samples as the share says."""
-        encoder: Any = network.encoder if isinstance(network, CodedObfuscation) else None
+        encoder: GradedEncoder = coded_network(network).encoder  # type: ignore[assignment]
         with torch.no_grad():
             scores = torch.cat([encoder.decide(part)[0] for part in torch.split(raw, _AT_ONCE)])
         encoder.settle(scores, self.rich_share)

@@ -134,6 +134,12 @@ def test_too_few_bits_and_too_many_are_refused(bits: int | None) -> None:
         Selective(bits, rich_share=0.1)
 
 
+def test_what_names_the_class_is_the_word_and_not_the_whole_code() -> None:
+    labels = np.arange(10)
+    assert Selective(33, rich_share=0.1).warning(10, labels) is None
+    assert "3 bits name 8 of 10 classes" in str(Selective(8, rich_share=0.1).warning(10, labels))
+
+
 @pytest.mark.parametrize("name", ["published", "coded", "adversarial", "randomised", "gaussian"])
 def test_no_other_protection_takes_a_share(name: str) -> None:
     with pytest.raises(UsageError, match="choose selective"):
