@@ -49,7 +49,7 @@ BUDGETS: Final = {
         attacker=15_000,
         scored=1_000,
         control_attacker=1_000,
-        time_limit_s=120,
+        time_limit_s=300,
         resamples=1_000,
         skipped=("large-decoder", "residual-decoder", "adversarial-decoder", "pool-decoder", "inversion"),
     ),

@@ -130,14 +130,14 @@ class AuditSubject:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the sizes, all labels and some samples of each part: the same subject, the same name.
+        """SHA-256 of the sizes, all labels and some samples of each part: the same subject, the same digest.
 
+        What it is called does not count, so that an audit and a benchmark share what they have attacked.
         Received samples of an obfuscation that is random differ each time and are left out.
         """
         parts: list[AnyRows] = [self.attacker.raw, self.scored.raw]
         received = [self.attacker.received, self.scored.received]
         card = {
-            "name": self.name,
             "kind": self.kind,
             "classes": self.classes,
             "pool": len(self.pool),

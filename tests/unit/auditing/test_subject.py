@@ -182,6 +182,11 @@ def test_whatever_differs_has_another_fingerprint(dataset: Dataset) -> None:
     assert of_sessions(dataset).fingerprint == subjects[0].fingerprint
 
 
+def test_what_it_is_called_is_not_in_the_fingerprint(dataset: Dataset) -> None:
+    # So a benchmark takes what an audit has attacked, and the other way round.
+    assert of_sessions(dataset, name="a row of a table").fingerprint == of_sessions(dataset).fingerprint
+
+
 def test_fewer_of_the_attackers_samples(dataset: Dataset) -> None:
     subject = of_sessions(dataset)
     fewer = subject.limited(10)
