@@ -94,7 +94,7 @@ def test_a_bundle_is_judged_the_same_by_onnx_by_torch_and_by_pairs(coordinator, 
     readings = json.loads(out.read_text())["readings"]
     by_onnx, by_torch, by_pairs = (one["normalised"] for one in readings["each"])
     assert by_onnx == pytest.approx(by_torch, abs=1e-3)
-    assert by_onnx == pytest.approx(by_pairs, abs=0.1)
+    assert by_onnx == pytest.approx(by_pairs, abs=1e-3)
 
 
 def test_ctrl_c_leaves_a_valid_partial_report(inverted, tmp_path):

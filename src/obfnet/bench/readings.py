@@ -1,6 +1,7 @@
 """One bundle audited three ways: by its ONNX file, as a torch module, and from pairs recorded of it.
 
 However an obfuscator is read, the audit must say the same, within its own interval; that is measured here.
+All readings attack the same samples: the recorded pairs, cut as the audit of pairs cuts them.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from obfnet.attacks import Obfuscator
 from obfnet.attacks.known_network import KnownNetwork
 from obfnet.auditing.engine import audit_subject
 from obfnet.auditing.pairing import evenly_spaced
@@ -22,8 +24,8 @@ from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples, as_unit
 from obfnet.data.case import Dataset
 from obfnet.data.rows import batches
+from obfnet.data.table import Split
 
-READINGS: Final = ("onnx", "torch", "pairs")
 # Of recorded pairs a quarter at most is scored on.
 _PAIRS_A_SCORED: Final = 4
 
@@ -52,7 +54,7 @@ def audit_readings(
     work: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Audits a bundle in each of `READINGS`.
+    """Audits a bundle by its graph in ONNX Runtime, by the same as a torch module, and by recorded pairs.
 
     Args:
         bundle: Made for the case's samples.
@@ -69,10 +71,25 @@ def audit_readings(
         ObfNetError: whatever an audit raises.
     """
     settings = replace(settings, threat_level="T2")
+    network, budget = KnownNetwork.of(bundle), settings.spending()
+    path = work / "recorded.npz"
+    _record(network, dataset, attacker=budget.attacker, scored=budget.scored, path=path)
+    recorded = subject_of_pairs(
+        read_pairs(path, work=work, progress=progress),
+        seed=settings.seed,
+        scored=budget.scored,
+        limit=budget.attacker,
+    )
+    subjects = {
+        "onnx": _read_by(network, recorded, dataset, settings, identity=f"{bundle.sha256} onnx"),
+        "torch": _read_by(
+            _TorchNetwork(network), recorded, dataset, settings, identity=f"{bundle.sha256} torch"
+        ),
+        "pairs": recorded,
+    }
     each = []
-    for reading in READINGS:
+    for reading, subject in subjects.items():
         progress.say(f"audit of {bundle.manifest.name}, read as {reading}")
-        subject = _subject(reading, bundle, dataset, settings, work, progress)
         about = {"command": "obfnet bench audit", "source": "bundle", "case": dataset.spec.name}
         document = audit_subject(subject, settings, folder=work, progress=progress, about=about).document
         headline = document["headline"]
@@ -94,24 +111,24 @@ def audit_readings(
     return {"bundle": bundle.manifest.name, "case": dataset.spec.name, "each": each, "agree": agree}
 
 
-def _subject(
-    reading: str, bundle: Bundle, dataset: Dataset, settings: AuditSettings, work: Path, progress: Progress
+def _read_by(
+    network: Obfuscator, recorded: AuditSubject, dataset: Dataset, settings: AuditSettings, *, identity: str
 ) -> AuditSubject:
-    network, budget = KnownNetwork.of(bundle), settings.spending()
-    if reading == "pairs":
-        path = work / "recorded.npz"
-        _record(network, dataset, attacker=budget.attacker, scored=budget.scored, path=path)
-        pairs = read_pairs(path, work=work, progress=progress)
-        return subject_of_pairs(pairs, seed=settings.seed, scored=budget.scored, limit=budget.attacker)
+    """A network that obfuscates, asked about the raw samples of the recorded pairs."""
+    known, asked = recorded.attacker, recorded.scored
+    budget = settings.spending()
     return subject_of_sessions(
-        dataset,
-        (network if reading == "onnx" else _TorchNetwork(network),),
+        replace(
+            dataset,
+            train=Split(samples=known.raw, labels=known.labels),
+            test=Split(samples=asked.raw, labels=asked.answered),
+        ),
+        (network,),
         index=0,
         answered=None,
         limit_pairs=budget.attacker,
         limit_scored=budget.scored,
-        name=bundle.manifest.name,
-        identity=f"{bundle.sha256} {reading}",
+        identity=identity,
     )
 
 
