@@ -8,18 +8,14 @@ engine, its threads and the batch. What the two are trained for is an affair of 
 import math
 from typing import Final, final
 
-import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from obfnet.nets import Shape
 from obfnet.nets.channels import Signs
+from obfnet.nets.exact import LARGEST_FEATURE, ExactLinear
 
 _GENERATOR_WIDTH: Final = 64
-# Weights are multiples of 2^-8, so that products of two layers are multiples of 2^-16; see `_bounded`.
-_STEPS: Final = 256.0
-_MANTISSA: Final = 2.0**24
-_LARGEST_FEATURE: Final = 4.0
 # Samples of more values are generated at half or a quarter of their resolution, and repeated.
 _GENERATED: Final = 1_024
 
@@ -66,9 +62,6 @@ class CodedObfuscation(nn.Module):
 class ExactGenerator(nn.Module):
     """A code of signs to a sample, through one hidden layer, without any rounding.
 
-    Weights are rounded to multiples of 1/256 whenever they are used in training, with gradients straight
-    through, and for good when training ends (`eval`). They are bounded so that no sum leaves 24 bits.
-
     Args:
         shape: Channels, height and width of a sample.
         bits: Length of the code.
@@ -80,38 +73,19 @@ class ExactGenerator(nn.Module):
         channels, height, width = shape
         self.scale = scale_within(shape, _GENERATED)
         self.small = (channels, math.ceil(height / self.scale), math.ceil(width / self.scale))
-        self.hidden = nn.Linear(bits, _GENERATOR_WIDTH)
-        self.values = nn.Linear(_GENERATOR_WIDTH, math.prod(self.small))
+        self.hidden = ExactLinear(bits, _GENERATOR_WIDTH, most=1.0)
+        self.values = ExactLinear(_GENERATOR_WIDTH, math.prod(self.small), most=LARGEST_FEATURE)
         nn.init.constant_(self.values.bias, 0.5)
 
     def forward(self, code: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
         """Samples in [0, 1], multiples of 2^-16."""
-        features = self._apply_layer(self.hidden, code, 1.0).clamp(0.0, _LARGEST_FEATURE)
-        values = self._apply_layer(self.values, features, _LARGEST_FEATURE).clamp(0.0, 1.0)
+        features = self.hidden(code).clamp(0.0, LARGEST_FEATURE)
+        values: Tensor = self.values(features).clamp(0.0, 1.0)
         small = values.reshape(-1, *self.small)
         if self.scale == 1:
             return small
         large: Tensor = nn.functional.interpolate(small, scale_factor=float(self.scale), mode="nearest")
         return large[:, :, : self.shape[1], : self.shape[2]]
-
-    def train(self, mode: bool = True) -> "ExactGenerator":
-        """Training mode, or evaluation mode, for which the weights are rounded where they are."""
-        if not mode:
-            with torch.no_grad():
-                for layer, most in ((self.hidden, 1.0), (self.values, _LARGEST_FEATURE)):
-                    layer.weight.copy_(_on_grid(layer.weight, _bound(layer, most)))
-                    layer.bias.copy_(_on_grid(layer.bias, 1.0))
-        return super().train(mode)
-
-    def _apply_layer(self, layer: nn.Linear, values: Tensor, most: float) -> Tensor:
-        if not self.training:
-            plain: Tensor = layer(values)
-            return plain
-        weight, bound = layer.weight, _bound(layer, most)
-        # The gradient goes straight through the rounding.
-        weight = weight + (_on_grid(weight, bound) - weight).detach()
-        bias = layer.bias + (_on_grid(layer.bias, 1.0) - layer.bias).detach()
-        return nn.functional.linear(values, weight, bias)
 
 
 def scale_within(shape: Shape, most: int) -> int:
@@ -126,12 +100,3 @@ def scale_within(shape: Shape, most: int) -> int:
     while channels * math.ceil(height / scale) * math.ceil(width / scale) > most:
         scale *= 2
     return scale
-
-
-def _bound(layer: nn.Linear, most: float) -> float:
-    """How large a weight may be: no input is larger than `most`, and no sum may leave 24 bits."""
-    return min(1.0, 0.99 * _MANTISSA / _STEPS**2 / (most * (layer.in_features + 1)))
-
-
-def _on_grid(weights: Tensor, bound: float) -> Tensor:
-    return (weights.clamp(-bound, bound) * _STEPS).round() / _STEPS

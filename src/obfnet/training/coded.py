@@ -16,12 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
+from obfnet.nets import Shape
 from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
+from obfnet.nets.spatial import Layout, SpatialEncoder, layout_of
 from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose
+from obfnet.training.spatial import spatial_network, spatial_outcome
 
-MOST_BITS: Final = 256
+MOST_BITS: Final = 4_096
+_LONGEST_WORDS: Final = 256
 _TRIES: Final = 400
 _AT_ONCE: Final = 500
 # How much of what is asked for comes from the label, and how much from I's own answer to the raw sample.
@@ -47,6 +51,9 @@ class Coded(Protection):
 
     takes: tuple[str, ...] = ("bits",)
 
+    laid_out: bool = True
+    """Whether long codes of photographs are."""
+
     def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
         super().__init__(bits, **limits)
         self.bits = self._checked_bits(bits)
@@ -67,21 +74,45 @@ class Coded(Protection):
         return Signs()
 
     def _checked_bits(self, bits: int | None) -> int:
-        if bits is None or not 1 <= bits <= MOST_BITS:
+        most = MOST_BITS if self.laid_out else _LONGEST_WORDS
+        if bits is None or not 1 <= bits <= most:
             raise UsageError(
-                f"a code of 1 to {MOST_BITS} bits for protection {self.name}",
+                f"a code of 1 to {most} bits for protection {self.name}",
                 "none" if bits is None else str(bits),
                 "give it with --bits",
             )
         return bits
 
     def build(self, purpose: Purpose) -> nn.Module:
-        """An encoder of this architecture with a code of these bits; its words are drawn with its weights."""
+        """An encoder of this architecture with a code of these bits; its words are drawn with its weights.
+
+        A long code of a photograph is laid out over it, and has no words.
+        """
+        if (layout := self._layout(purpose.shape)) is not None:
+            return spatial_network(purpose, layout, self.channel())
+        if self.bits > _LONGEST_WORDS:
+            raise UsageError(
+                f"at most {_LONGEST_WORDS} bits for protection {self.name} and such samples",
+                f"{self.bits}; longer codes are for colour photographs whose sides are multiples of 4, not "
+                f"{'x'.join(map(str, purpose.shape))}",
+                "lower --bits",
+            )
         generator = ExactGenerator(purpose.shape, self.length)
         network = CodedObfuscation(self.encoder(purpose, generator), generator, channel=self.channel())
         # A buffer, so that a resumed run goes on where it stopped.
         network.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         return network
+
+    def _layout(self, shape: Shape) -> Layout | None:
+        layout = layout_of(shape, self.bits) if self.laid_out else None
+        if layout is not None and layout.bits != self.bits:
+            cells = layout.height * layout.width
+            raise UsageError(
+                f"a multiple of {cells} bits, as many for each 4x4 pixels of a photograph",
+                f"{self.bits}",
+                f"--bits {layout.bits} or {layout.bits + cells}",
+            )
+        return layout
 
     def encoder(self, purpose: Purpose, generator: ExactGenerator) -> nn.Module:
         """What decides the code, at what the generator leaves of the cost."""
@@ -97,9 +128,11 @@ class Coded(Protection):
 
         Half of what is wanted is the label, half I's answer to raw samples. I is asked in some of the steps
         only (`asked_every`), and takes most of the time of these; in the others the encoder learns from the
-        labels alone.
+        labels alone. A code that is laid out is trained otherwise: `spatial_outcome`.
         """
         coded = coded_network(network)
+        if isinstance(coded.encoder, SpatialEncoder):
+            return spatial_outcome(coded, answer, batch)
         steps: Tensor = coded.steps  # type: ignore[assignment]
         encoder: WordEncoder = coded.encoder  # type: ignore[assignment]
         scores, decided = encoder.decide(batch.raw)

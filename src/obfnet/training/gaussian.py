@@ -37,6 +37,7 @@ class Gaussian(Coded):
     name = "gaussian"
 
     takes = ("bits", "noise")
+    laid_out = False
 
     def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
         super().__init__(bits, **limits)

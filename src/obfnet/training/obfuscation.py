@@ -28,7 +28,6 @@ from obfnet.export import obfuscation_onnx
 from obfnet.fitting import (
     Budget,
     Checkpoint,
-    arithmetic,
     fingerprint,
     processor,
     run_schedule,
@@ -36,9 +35,10 @@ from obfnet.fitting import (
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
+from obfnet.training.frozen import FrozenNetwork
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan, PoolSettings
-from obfnet.training.protections import PROTECTIONS, Batch, Protection, Purpose
+from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
 from obfnet.training.recipes import precision_of
 
 __all__ = ["PoolSettings", "TrainedPool", "train_obfuscation"]
@@ -205,18 +205,10 @@ def _train_together(
 ) -> None:
     labels = torch.tensor(train.labels)
     attribute = None if train.attribute is None else torch.tensor(train.attribute)
-    integer = inference.card.input.dtype == "uint8"
     networks.train().to(place)
     inference.network.to(place)
-    precision = precision_of(inference.card.architecture)
 
-    def answer(samples: Tensor) -> Tensor:
-        sent = _as_sent(samples, integer=integer).contiguous(memory_format=torch.channels_last)
-        with arithmetic(precision, place):
-            scores: Tensor = inference.network(sent)
-        return scores.float()
-
-    def descend(network: nn.Module, batch: Batch) -> float:
+    def descend(network: nn.Module, batch: Batch, answer: Answer) -> float:
         loss = protection.outcome(network, answer, batch).loss
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
@@ -234,7 +226,14 @@ def _train_together(
     # A core a network: networks need not wait for one another as the threads of one operation must. A
     # larger joint batch would be slower, since it falls out of the processor's caches.
     single_threaded = partial(torch.set_num_threads, 1)
-    with ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
+    frozen = FrozenNetwork(
+        inference.network,
+        inference.card.input.unit_shape,
+        integer=inference.card.input.dtype == "uint8",
+        precision=precision_of(inference.card.architecture),
+        place=place,
+    )
+    with frozen, ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
         def step(rows: Tensor) -> float:
             batch = Batch(
@@ -242,9 +241,8 @@ def _train_together(
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
             )
-            if alone:
-                return sum(descend(network, batch) for network in networks) / len(networks)
-            return sum(cores.map(partial(descend, batch=batch), networks)) / len(networks)
+            descended = partial(descend, batch=batch, answer=frozen)
+            return sum((map if alone else cores.map)(descended, networks)) / len(networks)
 
         try:
             run_schedule(networks, step, samples=len(labels), budget=budget)
@@ -252,13 +250,6 @@ def _train_together(
             torch.set_num_threads(threads)
     networks.eval().cpu()
     inference.network.cpu()
-
-
-def _as_sent(obfuscated: Tensor, *, integer: bool) -> Tensor:
-    # Rounding has no gradient: the backward pass goes straight through it (Bengio et al. 2013).
-    if not integer:
-        return obfuscated
-    return obfuscated + ((obfuscated * 255).round() / 255 - obfuscated).detach()
 
 
 def _bundle(

@@ -5,9 +5,8 @@ ceiling on what a request can leak; `published` has none.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypedDict, Unpack, final
+from typing import Final, Protocol, TypedDict, Unpack, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,15 @@ from obfnet.core.errors import UsageError
 from obfnet.core.registry import Registry
 from obfnet.nets import OBFUSCATION_ARCHITECTURES, Shape
 
-Answer = Callable[[Tensor], Tensor]
-"""Samples in [0, 1], `(N, C, H, W)`, to the frozen inference network's scores, `(N, K)`."""
+
+class Answer(Protocol):
+    """The frozen inference network, asked with samples in [0, 1], `(N, C, H, W)`."""
+
+    def __call__(self, samples: Tensor, /) -> Tensor:
+        """Its scores, `(N, K)`."""
+
+    def seen(self, samples: Tensor, /) -> tuple[Tensor, list[Tensor]]:
+        """Its scores, and what it computes at some depths on the way to them, `(N, ...)` each."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,7 @@ class Randomised(Coded):
     name = "randomised"
 
     takes = ("bits", "epsilon")
+    laid_out = False
 
     def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
         super().__init__(bits, **limits)

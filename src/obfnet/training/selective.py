@@ -37,6 +37,7 @@ class Selective(Coded):
 
     name = "selective"
     takes = ("bits", "rich_share")
+    laid_out = False
     # Details are learnt through I alone.
     asked_every = 1
 

@@ -119,7 +119,7 @@ def test_with_bits_it_has_the_ceiling_of_the_code() -> None:
     network = protection.build(purpose((1, 28, 28))).train()
     assert protection.outcome(network, answer, samples(shape=(1, 28, 28))).seen.shape == (64, 6)
     assert protection.warning(100, np.arange(100)) is not None
-    with pytest.raises(UsageError, match="a code of 1 to 256 bits"):
+    with pytest.raises(UsageError, match="a code of 1 to 4096 bits"):
         Adversarial(0)
 
 

@@ -16,6 +16,7 @@ from obfnet.core.spec import InputSpec
 from obfnet.export import obfuscation_onnx
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
+from obfnet.nets.convolutional_obfuscation import ConvolutionalObfuscation
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.nets.obfuscation import ObfuscationMLP
 from obfnet.training.coded import Coded, class_words
@@ -61,6 +62,9 @@ def test_too_few_bits_for_the_classes_still_give_words() -> None:
         ((3, 64, 64), 64, "conv"),
         ((1, 20, 45), 8, "mlp"),
         ((3, 33, 47), 20, "mlp"),
+        # Laid out: 8x8 cells of 4 bits, 16x16 of 2.
+        ((3, 32, 32), 256, "conv"),
+        ((3, 64, 64), 512, "conv"),
     ],
 )
 def test_the_exported_graph_proves_its_budget(
@@ -108,6 +112,60 @@ def test_the_engine_of_a_device_gives_as_many_outputs_as_codes_and_no_more() -> 
     assert 1 < len(sent) <= 2**3
 
 
+def test_a_code_that_is_laid_out_gives_the_same_bytes_in_any_batch_and_by_any_engine() -> None:
+    shape, bits = (3, 32, 32), 256
+    network = network_of(shape, bits, "conv")
+    codes = torch.randint(2, (300, bits), generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+    with torch.no_grad():
+        whole = network.generator(codes).numpy()
+        for size in (1, 7, 100):
+            parts = [network.generator(some).numpy() for some in codes.split(size)]
+            assert np.concatenate(parts).tobytes() == whole.tobytes()
+        exact = network.generator.double()(codes.double()).numpy()
+    assert (exact == whole).all()
+    assert 0 <= whole.min() < whole.max() <= 1
+
+
+@pytest.mark.parametrize(("shape", "bits"), [((3, 32, 32), 256), ((3, 32, 32), 1_024), ((3, 64, 64), 2_048)])
+def test_a_code_that_is_laid_out_costs_no_more_than_the_published_network(
+    shape: tuple[int, int, int], bits: int
+) -> None:
+    torch.manual_seed(0)
+    coded = Coded(bits).build(Purpose(shape=shape, architecture="conv", hidden=24, classes=10))
+    published = ConvolutionalObfuscation(shape, 24)
+    assert count_macs(coded, shape) <= count_macs(published, shape)
+    with pytest.raises(UsageError, match="choose architecture conv, or fewer bits"):
+        Coded(bits).build(Purpose(shape=shape, architecture="conv", hidden=1, classes=10))
+
+
+def test_each_bit_of_a_code_that_is_laid_out_shows_near_its_place() -> None:
+    shape, bits = (3, 32, 32), 256
+    network = network_of(shape, bits, "conv")
+    codes = -torch.ones(2, bits)
+    codes[1, 8 * 3 + 5] = 1.0
+    with torch.no_grad():
+        first, other = network.generator(codes)
+    rows, columns = torch.where((first != other).any(0))
+    assert len(rows) > 0
+    assert 8 <= rows.min() <= rows.max() < 20
+    assert 16 <= columns.min() <= columns.max() < 28
+
+
+@pytest.mark.parametrize(
+    ("shape", "bits", "words"),
+    [
+        ((3, 32, 32), 300, "a multiple of 64 bits.*--bits 256 or 320"),
+        ((1, 28, 28), 1_024, "at most 256 bits for protection coded.*not 1x28x28"),
+        ((3, 30, 30), 1_024, "at most 256 bits for protection coded.*not 3x30x30"),
+    ],
+)
+def test_codes_that_cannot_be_laid_out_are_refused(
+    shape: tuple[int, int, int], bits: int, words: str
+) -> None:
+    with pytest.raises(UsageError, match=f"(?s){words}"):
+        Coded(bits).build(Purpose(shape=shape, architecture="conv", hidden=24, classes=10))
+
+
 def test_a_coded_network_costs_no_more_than_the_published_one() -> None:
     shape = (1, 28, 28)
     published = ObfuscationMLP(shape, 100)
@@ -125,9 +183,9 @@ def test_gradients_go_straight_through_the_sign_and_the_rounding() -> None:
         assert all(value.grad is not None and value.grad.abs().max() > 0 for value in part.parameters())
 
 
-@pytest.mark.parametrize("bits", [None, 0, -1, 257, 1_000])
+@pytest.mark.parametrize("bits", [None, 0, -1, 4_097])
 def test_impossible_budgets_are_refused(bits: int | None) -> None:
-    with pytest.raises(UsageError, match="a code of 1 to 256 bits for protection coded"):
+    with pytest.raises(UsageError, match="a code of 1 to 4096 bits for protection coded"):
         Coded(bits)
 
 

@@ -1,0 +1,109 @@
+"""The frozen inference network as training asks it: its scores, and what it sees on the way to them."""
+
+import math
+import threading
+from typing import Any, Final, Self
+
+import torch
+from torch import Tensor, nn
+
+from obfnet.fitting import Precision, arithmetic
+from obfnet.nets.mode import evaluating
+
+_DEPTHS: Final = 3
+
+
+class FrozenNetwork:
+    """Scores and features of samples; several threads may ask at once.
+
+    Features are the outputs of three of the network's own layers (modules without parts), evenly spaced, the
+    last just before the scores. A network that is one function, without layers, has none.
+
+    Args:
+        network: `(N, C, H, W)` in [0, 1] to scores; on `place`, in evaluation mode.
+        shape: Channels, height and width of a sample.
+        integer: Whether the wire's type is uint8: samples are rounded, with gradients straight through
+            (Bengio et al. 2013, *Estimating or propagating gradients through stochastic neurons*).
+        precision: Of the forward passes.
+        place: Processor.
+
+    Example:
+        >>> with FrozenNetwork(network, (3, 32, 32), integer=True, precision="float32", place=cpu) as frozen:
+        ...     scores, features = frozen.seen(samples)
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        shape: tuple[int, ...],
+        *,
+        integer: bool,
+        precision: Precision,
+        place: torch.device,
+    ) -> None:
+        self._network, self._integer = network, integer
+        self._precision, self._place = precision, place
+        self._layers = _spaced(_layers_in_order(network, torch.zeros(1, *shape, device=place)))
+        self._pass = threading.local()
+        self._hooks = [layer.register_forward_hook(self._keep) for layer in self._layers]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the network as it was."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def __call__(self, samples: Tensor, /) -> Tensor:
+        """Scores, `(N, K)`, of samples in [0, 1], `(N, C, H, W)`."""
+        sent = _rounded(samples) if self._integer else samples
+        sent = sent.contiguous(memory_format=torch.channels_last)
+        with arithmetic(self._precision, self._place):
+            scores: Tensor = self._network(sent)
+        return scores.float()
+
+    def seen(self, samples: Tensor, /) -> tuple[Tensor, list[Tensor]]:
+        """Scores and features, `(N, ...)` each."""
+        self._pass.features = features = list[Tensor]()
+        try:
+            return self(samples), features
+        finally:
+            del self._pass.features
+
+    def _keep(self, _: nn.Module, __: Any, output: Tensor) -> None:
+        # Each thread has its own list, and none unless it asked.
+        features = getattr(self._pass, "features", None)
+        if features is not None:
+            features.append(output.float())
+
+
+def _layers_in_order(network: nn.Module, sample: Tensor) -> list[nn.Module]:
+    """Its modules without parts that are passed once and give numbers, in the order of the pass."""
+    passed: list[nn.Module] = []
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point():
+            passed.append(layer)
+
+    leaves = [layer for layer in network.modules() if layer is not network and not list(layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in leaves]
+    try:
+        with torch.no_grad(), evaluating(network):
+            network(sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [layer for layer in passed if passed.count(layer) == 1]
+
+
+def _spaced(layers: list[nn.Module]) -> list[nn.Module]:
+    # The last one gives the scores.
+    before = layers[:-1]
+    places = {math.ceil(len(before) * depth / _DEPTHS) - 1 for depth in range(1, _DEPTHS + 1)}
+    return [before[place] for place in sorted(places) if place >= 0]
+
+
+def _rounded(samples: Tensor) -> Tensor:
+    # Rounding has no gradient: the backward pass goes straight through it.
+    return samples + ((samples * 255).round() / 255 - samples).detach()

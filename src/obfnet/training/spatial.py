@@ -1,0 +1,56 @@
+"""How a code that is laid out over a photograph is trained: to show the inference network what it would see.
+
+Trained for the answers alone, by labels or by the inference network's own, such a code learns to name the
+class of the training samples and fails on others. Trained for what the inference network sees at several
+depths, it holds what that network looks at, whatever the class, and nothing asks it to hold more.
+"""
+
+from typing import Final
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from obfnet.nets import OBFUSCATION_ARCHITECTURES
+from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.cost import count_macs
+from obfnet.nets.spatial import Layout, spatial_obfuscation
+from obfnet.training.protections import Answer, Batch, Outcome, Purpose
+
+_LEAST_SPREAD: Final = 1e-6
+
+
+def spatial_network(purpose: Purpose, layout: Layout, channel: nn.Module) -> CodedObfuscation:
+    """An encoder and a generator at no more than the published network's cost.
+
+    Args:
+        purpose: Of the network.
+        layout: Of its code.
+        channel: What the code passes.
+
+    Raises:
+        UsageError: the published network costs too little.
+    """
+    published = OBFUSCATION_ARCHITECTURES.get(purpose.architecture)(purpose.shape, purpose.hidden)
+    most = count_macs(published, purpose.shape)
+    return spatial_obfuscation(purpose.shape, purpose.hidden, layout, channel=channel, max_macs=most)
+
+
+def spatial_outcome(network: CodedObfuscation, answer: Answer, batch: Batch) -> Outcome:
+    """Squared error of I's features, each by its own spread, and cross-entropy of I's answers.
+
+    Both are wanted as they are for the raw sample. Labels are not used.
+
+    Args:
+        network: As `spatial_network` makes it.
+        answer: The frozen inference network.
+        batch: Training samples.
+    """
+    with torch.no_grad():
+        wanted, features = answer.seen(batch.raw)
+    code = network.code(network.decide(batch.raw))
+    scores, found = answer.seen(network.generator(code))
+    loss = functional.cross_entropy(scores, wanted.softmax(1))
+    for have, want in zip(found, features, strict=True):
+        loss = loss + functional.mse_loss(have, want) / want.var().clamp_min(_LEAST_SPREAD)
+    return Outcome(loss=loss, seen=code)

@@ -1,0 +1,100 @@
+"""What training sees of the frozen inference network."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from obfnet.nets.residual import ResidualNetwork
+from obfnet.training.coded import Coded
+from obfnet.training.frozen import FrozenNetwork
+from obfnet.training.protections import Batch, Purpose
+
+SHAPE = (3, 32, 32)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    built = ResidualNetwork(SHAPE, 5, widths=(4, 8, 8)).eval()
+    for value in built.parameters():
+        value.requires_grad_(False)
+    return built
+
+
+def frozen_of(asked: nn.Module, *, integer: bool = False) -> FrozenNetwork:
+    return FrozenNetwork(asked, SHAPE, integer=integer, precision="float32", place=torch.device("cpu"))
+
+
+def test_features_are_layers_of_three_depths_with_gradients() -> None:
+    asked, raw = network(), torch.rand(6, *SHAPE, requires_grad=True)
+    with frozen_of(asked) as frozen:
+        scores, features = frozen.seen(raw)
+        assert torch.equal(scores, frozen(raw))
+    assert [feature.shape[1] for feature in features] == [4, 8, 8]
+    assert features[0].shape[2] > features[1].shape[2] > features[2].shape[2]
+    sum(feature.square().mean() for feature in features).backward()
+    assert raw.grad is not None
+    assert raw.grad.abs().max() > 0
+    assert not any(layer._forward_hooks for layer in asked.modules())
+
+
+def test_threads_do_not_see_each_others_features() -> None:
+    with frozen_of(network()) as frozen:
+        samples = [torch.full((2, *SHAPE), value / 8) for value in range(8)]
+        alone = [frozen.seen(sample)[1] for sample in samples]
+        with ThreadPoolExecutor(4) as threads:
+            together = list(threads.map(lambda sample: frozen.seen(sample)[1], samples * 3))
+    for place, features in enumerate(together):
+        assert len(features) == 3
+        for have, want in zip(features, alone[place % 8], strict=True):
+            torch.testing.assert_close(have, want)
+
+
+def test_a_function_without_layers_has_scores_alone() -> None:
+    class Sums(nn.Module):
+        def forward(self, samples: Tensor) -> Tensor:
+            return functional.relu(samples.mean((2, 3)))
+
+    with frozen_of(Sums()) as frozen:
+        scores, features = frozen.seen(torch.rand(4, *SHAPE))
+    assert scores.shape == (4, 3)
+    assert features == []
+
+
+def test_integers_are_rounded_as_on_the_wire_with_a_gradient() -> None:
+    class Whole(nn.Module):
+        def forward(self, samples: Tensor) -> Tensor:
+            return samples.flatten(1)
+
+    raw = torch.full((1, *SHAPE), 0.5, requires_grad=True)
+    with frozen_of(Whole(), integer=True) as frozen:
+        sent = frozen(raw)
+    assert sent.detach().unique().tolist() == pytest.approx([128 / 255])
+    sent.sum().backward()
+    assert raw.grad is not None
+    assert (raw.grad == 1).all()
+
+
+def test_a_code_that_is_laid_out_learns_what_the_network_sees_without_labels() -> None:
+    asked = network()
+    torch.manual_seed(1)
+    protection = Coded(256)
+    built = protection.build(Purpose(shape=SHAPE, architecture="conv", hidden=24, classes=5)).train()
+    optimiser = torch.optim.Adam(built.parameters(), lr=5e-3)
+    batch = Batch(
+        raw=torch.rand(16, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3),
+        labels=torch.zeros(16).long(),
+    )
+    losses = []
+    with frozen_of(asked) as frozen:
+        for _ in range(60):
+            outcome = protection.outcome(built, frozen, batch)
+            optimiser.zero_grad()
+            outcome.loss.backward()
+            optimiser.step()
+            losses.append(outcome.loss.item())
+    assert outcome.seen.shape == (16, 256)
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(value.grad is None for value in asked.parameters())
