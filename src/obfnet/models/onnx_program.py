@@ -17,6 +17,7 @@ from obfnet.models.onnx_node import Node
 from obfnet.models.onnx_operators import OPERATORS, Operator
 
 _SHOWN: Final = 160
+_LAYERS: Final = ("Conv", "Gemm", "MatMul")
 
 
 @final
@@ -24,7 +25,8 @@ class OnnxProgram(nn.Module):
     """A graph as a torch module; its constants are buffers, without gradients.
 
     A forward pass keeps nothing on the module, so that several threads may run it at once, and drops each
-    value after its last use.
+    value after its last use. What each layer with weights gives passes a module of its own (`outlets`), where
+    hooks can look at it.
 
     Args:
         file: What to run.
@@ -44,9 +46,12 @@ class OnnxProgram(nn.Module):
             self.register_buffer(self._constants[name], value)
         self._output = file.output_name
         valued, other = reached_by_values(file), {**OPERATORS, **(substitutes or {})}
+        outlets = [nn.Identity() if node.kind in _LAYERS else None for node in nodes]
+        self.outlets = nn.ModuleList(outlet for outlet in outlets if outlet is not None)
+        last_uses = _last_uses(nodes, {*constants, self._output})
         self._steps = tuple(
-            (node, (other if node in valued else OPERATORS)[node.kind], dropped)
-            for node, dropped in zip(nodes, _last_uses(nodes, {*constants, self._output}), strict=True)
+            (node, (other if node in valued else OPERATORS)[node.kind], outlet, dropped)
+            for node, outlet, dropped in zip(nodes, outlets, last_uses, strict=True)
         )
 
     def forward(self, given: Mapping[str, Tensor]) -> Any:
@@ -63,8 +68,11 @@ class OnnxProgram(nn.Module):
         """
         values = {name: self.get_buffer(buffer) for name, buffer in self._constants.items()}
         values.update(given)
-        for node, function, dropped in self._steps:
-            values.update(_results(node, function, values))
+        for node, function, outlet, dropped in self._steps:
+            found = _results(node, function, values)
+            if outlet is not None:
+                found = {name: outlet(value) for name, value in found.items()}
+            values.update(found)
             for name in dropped:
                 values.pop(name, None)
         return values[self._output]

@@ -11,10 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from obfnet.core.errors import UsageError
 from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.coded import CodedObfuscation
 from obfnet.nets.cost import count_macs
-from obfnet.nets.spatial import Layout, spatial_obfuscation
+from obfnet.nets.spatial import FEWEST_BITS, Layout, spatial_obfuscation
 from obfnet.training.protections import Answer, Batch, Outcome, Purpose
 
 _LEAST_SPREAD: Final = 1e-6
@@ -45,9 +46,18 @@ def spatial_outcome(network: CodedObfuscation, answer: Answer, batch: Batch) -> 
         network: As `spatial_network` makes it.
         answer: The frozen inference network.
         batch: Training samples.
+
+    Raises:
+        UsageError: I is one function, without layers that could be looked at.
     """
     with torch.no_grad():
         wanted, features = answer.seen(batch.raw)
+    if not features:
+        raise UsageError(
+            f"an inference network made of layers, for a code of {FEWEST_BITS} bits or more of a photograph",
+            "one function, of which nothing is seen but its answers",
+            "give fewer --bits, or make it of torch modules",
+        )
     code = network.code(network.decide(batch.raw))
     scores, found = answer.seen(network.generator(code))
     loss = functional.cross_entropy(scores, wanted.softmax(1))

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from obfnet.core.errors import UsageError
+from obfnet.core.spec import InputSpec
+from obfnet.export import inference_onnx
+from obfnet.models.onnx_network import OnnxNetwork
 from obfnet.nets.residual import ResidualNetwork
 from obfnet.training.coded import Coded
 from obfnet.training.frozen import FrozenNetwork
@@ -52,6 +56,17 @@ def test_threads_do_not_see_each_others_features() -> None:
             torch.testing.assert_close(have, want)
 
 
+def test_an_onnx_file_shows_its_layers_too() -> None:
+    asked = network()
+    spec = InputSpec(shape=SHAPE, dtype="float32", low=0, high=1.0, layout="CHW", preprocessing="none")
+    exported, raw = OnnxNetwork(inference_onnx(asked, spec)), torch.rand(2, *SHAPE)
+    with frozen_of(exported) as frozen:
+        scores, features = frozen.seen(raw)
+    torch.testing.assert_close(scores, asked(raw).softmax(1))
+    assert len(features) == 3
+    assert features[0].shape[2] > features[2].shape[2]
+
+
 def test_a_function_without_layers_has_scores_alone() -> None:
     class Sums(nn.Module):
         def forward(self, samples: Tensor) -> Tensor:
@@ -61,6 +76,11 @@ def test_a_function_without_layers_has_scores_alone() -> None:
         scores, features = frozen.seen(torch.rand(4, *SHAPE))
     assert scores.shape == (4, 3)
     assert features == []
+    protection = Coded(256)
+    built = protection.build(Purpose(shape=SHAPE, architecture="conv", hidden=24, classes=3))
+    batch = Batch(raw=torch.rand(4, *SHAPE), labels=torch.zeros(4).long())
+    with frozen_of(Sums()) as frozen, pytest.raises(UsageError, match="made of layers"):
+        protection.outcome(built, frozen, batch)
 
 
 def test_integers_are_rounded_as_on_the_wire_with_a_gradient() -> None:
