@@ -42,15 +42,15 @@ class ConvolutionalObfuscation(nn.Module):
         self.shape, self.hidden = shape, hidden
         channels, wide = shape[0], 2 * hidden
         self.down = nn.Sequential(
-            *_normalised(nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False)),
-            *_normalised(nn.Conv2d(hidden, wide, 3, stride=2, padding=1, bias=False)),
+            *normalised(nn.Conv2d(channels, hidden, 3, stride=2, padding=1, bias=False)),
+            *normalised(nn.Conv2d(hidden, wide, 3, stride=2, padding=1, bias=False)),
         )
         self.mix = nn.Sequential(
             nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False),
-            *_normalised(nn.Conv2d(wide, wide, 1, bias=False)),
+            *normalised(nn.Conv2d(wide, wide, 1, bias=False)),
         )
         self.up = nn.Sequential(
-            *_normalised(nn.Conv2d(wide, 4 * hidden, 1, bias=False)),
+            *normalised(nn.Conv2d(wide, 4 * hidden, 1, bias=False)),
             nn.PixelShuffle(2),
             nn.Conv2d(hidden, 4 * channels, 3, padding=1),
             nn.PixelShuffle(2),
@@ -67,5 +67,6 @@ class ConvolutionalObfuscation(nn.Module):
         return obfuscated.sigmoid()
 
 
-def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
+def normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
+    """A convolution, batch normalisation and ReLU."""
     return convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from obfnet.core.errors import UsageError
 from obfnet.nets import Shape
 from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.convolutional_obfuscation import normalised
 from obfnet.nets.cost import count_macs
 from obfnet.nets.exact import LARGEST_FEATURE, ExactLinear
 
@@ -81,11 +82,11 @@ class SpatialEncoder(nn.Module):
         super().__init__()
         wide = 2 * hidden
         self.down = nn.Sequential(
-            *_normalised(nn.Conv2d(shape[0], hidden, 3, stride=2, padding=1, bias=False)),
-            *_normalised(nn.Conv2d(hidden, wide, 3, stride=2, padding=1, bias=False)),
+            *normalised(nn.Conv2d(shape[0], hidden, 3, stride=2, padding=1, bias=False)),
+            *normalised(nn.Conv2d(hidden, wide, 3, stride=2, padding=1, bias=False)),
         )
         self.blocks = nn.ModuleList(
-            nn.Sequential(_around(wide), *_normalised(nn.Conv2d(wide, wide, 1, bias=False)))
+            nn.Sequential(_around(wide), *normalised(nn.Conv2d(wide, wide, 1, bias=False)))
             for _ in range(blocks)
         )
         # Normalised, so that each bit is set for about half of the cells.
@@ -182,7 +183,3 @@ def spatial_obfuscation(
 
 def _around(channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-
-
-def _normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
-    return convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()
