@@ -28,8 +28,12 @@ class FrozenNetwork:
         place: Processor.
 
     Example:
-        >>> with FrozenNetwork(network, (3, 32, 32), integer=True, precision="float32", place=cpu) as frozen:
-        ...     scores, features = frozen.seen(samples)
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
+        >>> cpu = torch.device("cpu")
+        >>> with FrozenNetwork(network, (3, 4, 4), integer=True, precision="float32", place=cpu) as frozen:
+        ...     scores, features = frozen.seen(torch.zeros(1, 3, 4, 4))
+        >>> scores.shape, len(features)
+        (torch.Size([1, 2]), 3)
     """
 
     def __init__(
