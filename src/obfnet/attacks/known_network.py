@@ -15,10 +15,12 @@ from obfnet.attacks.graph import OnnxGraph
 from obfnet.attacks.knowledge import Samples
 from obfnet.attacks.straight_through import straight_through
 from obfnet.bundle import Bundle
-from obfnet.bundle.chance import Chance, no_chance
+from obfnet.bundle.chance import Chance, Leave, no_chance
 from obfnet.core.errors import AttackError
 from obfnet.core.spec import InputSpec, as_unit
+from obfnet.data.rows import AnyRows, batches, mapped
 from obfnet.export.wire import WireEnds
+from obfnet.guarantees.nested_levels import may_be_rich
 
 _AT_ONCE: Final = 256
 _LEVELS: Final = 255.0
@@ -84,11 +86,46 @@ class KnownNetwork:
         Raises:
             AttackError: the graph does not run on samples of this shape.
         """
+        return self._obfuscated(raw, self._chance)
+
+    def in_turn(self, raw: AnyRows) -> AnyRows:
+        """What the backend receives of one device that these samples come to one after the other.
+
+        Of two levels `obfuscate` shows the rich one for every sample that is unsure; a device keeps to its
+        share of rich requests, as here.
+
+        Args:
+            raw: `(N, *raw_shape)` float32 in [0, 1].
+
+        Returns:
+            `(N, *shape)` float32 in [0, 1], each sent once; made when it is read where nothing is left to
+            the device.
+
+        Raises:
+            AttackError: as `obfuscate`.
+        """
+        if self._chance is None:
+            return mapped(raw, self.obfuscate)
+        parts, requests, rich = list[Samples](), 0, 0
+        for part in batches(raw):
+            sent = self.obfuscate(part)
+            if isinstance(self._chance, Leave):
+                poor = self._obfuscated(part, None)
+                for at in np.flatnonzero((sent != poor).reshape(len(part), -1).any(axis=1)):
+                    if may_be_rich(self._chance.share, requests=requests + int(at), rich=rich):
+                        rich += 1
+                    else:
+                        sent[at] = poor[at]
+            parts.append(sent)
+            requests += len(part)
+        return np.concatenate(parts)
+
+    def _obfuscated(self, raw: Samples, chance: Chance | None) -> Samples:
         given = self._sent(raw)
         try:
             # An empty batch is run too: it says what shape comes out.
             parts = [
-                self._seen(self._session.run(None, self._feed(given[start : start + _AT_ONCE]))[0])
+                self._seen(self._session.run(None, self._feed(given[start : start + _AT_ONCE], chance))[0])
                 for start in range(0, max(1, len(given)), _AT_ONCE)
             ]
         except Exception as exc:
@@ -105,10 +142,10 @@ class KnownNetwork:
     def _seen(self, obfuscated: Samples) -> Samples:
         return as_unit(obfuscated) if self._wire is None else self._wire.from_wire(obfuscated)
 
-    def _feed(self, given: Samples) -> dict[str, Any]:
-        if self._chance is None:
+    def _feed(self, given: Samples, chance: Chance | None) -> dict[str, Any]:
+        if chance is None:
             return {self._name: given, **no_chance(self._session, len(given))}
-        return {self._name: given, self._chance.name: self._chance.draw(len(given), self._width)}
+        return {self._name: given, chance.name: chance.draw(len(given), self._width)}
 
     def differentiable(self) -> nn.Module:
         """The same function as a torch module with gradients, `(N, ...)` float32 in [0, 1] to the same.

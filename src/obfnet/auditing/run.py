@@ -6,7 +6,6 @@ partial; finished trials are kept beside them, and the same command goes on from
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,9 +22,10 @@ from obfnet.bundle import Bundle, Trust, read_bundle, read_pool
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress, Silent
-from obfnet.core.spec import Samples, as_unit
+from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
 from obfnet.data.cases import CASES, load_case
+from obfnet.data.rows import mapped
 from obfnet.report.audit_page import render_audit
 from obfnet.training.classifier import answers
 from obfnet.training.inference import InferenceNetwork, load_inference
@@ -297,25 +297,20 @@ def subject_of_bundles(
     """
     budget = settings.spending()
     known = tuple(KnownNetwork.of(bundle) for bundle in bundles)
-    answered = None
-    if network is not None:
-        # Whatever the wire's type, attackers and the network see float32 in [0, 1].
-        answered = answers(network, dataset.test.samples, through=partial(_sent, known[0]))
+    # Whatever the wire's type, attackers and the network see float32 in [0, 1].
+    received = known[0].in_turn(mapped(dataset.test.samples, as_unit))
     return subject_of_sessions(
         dataset,
         known,
         index=0,
-        answered=answered,
+        answered=None if network is None else answers(network, received),
+        received=received,
         limit_pairs=budget.attacker,
         limit_scored=budget.scored,
         guarantee=bundles[0].manifest.guarantee,
         name=bundles[0].manifest.name,
         identity=bundles[0].sha256,
     )
-
-
-def _sent(network: KnownNetwork, raw: Samples) -> Samples:
-    return network.obfuscate(as_unit(raw))
 
 
 def _about(request: AuditRequest, dataset: Dataset | None, command: str) -> Mapping[str, Any]:

@@ -211,6 +211,7 @@ def subject_of_sessions(
     guarantee: Guarantee = NO_GUARANTEE,
     name: str = "",
     identity: str = "",
+    received: AnyRows | None = None,
 ) -> AuditSubject:
     """A pool on a case's samples: the attacker has the training part, and is scored on the test part.
 
@@ -225,6 +226,8 @@ def subject_of_sessions(
         guarantee: What a request promises.
         name: What to call it; empty takes the case's name.
         identity: A hash of the device's network, for resuming.
+        received: What the backend received of each test sample, `(len(test), *shape)` float32 in [0, 1]; None
+            takes what the network makes of them.
 
     Returns:
         A subject of threat level T2 whose received samples are obfuscated when they are read. An obfuscation
@@ -265,7 +268,7 @@ def subject_of_sessions(
 
     some = raw_test[:_TRIED_TWICE]
     random = not np.array_equal(receive(some), receive(some))
-    received_test: AnyRows = mapped(raw_test, receive)
+    received_test = mapped(raw_test, receive) if received is None else taken(received, chosen)
     attribute = dataset.spec.attribute
     return AuditSubject(
         name=name or dataset.spec.name,
@@ -279,7 +282,7 @@ def subject_of_sessions(
         scored=ScoredPart(
             raw=raw_test,
             # Sent once: every attack is asked about the same requests.
-            received=_all(received_test) if random else received_test,
+            received=_all(received_test) if random and received is None else received_test,
             answered=np.asarray(answered[chosen], np.int64),
             attribute=test.attribute,
         ),

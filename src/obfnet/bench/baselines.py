@@ -14,7 +14,7 @@ from torch import nn
 
 from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
-from obfnet.data.rows import batches, mapped
+from obfnet.data.rows import AnyRows, batches, mapped
 from obfnet.data.table import Split
 from obfnet.edge import ObfuscationSession
 from obfnet.nets.mode import evaluating
@@ -32,6 +32,7 @@ def measure_baselines(
     dataset: Dataset,
     inference: nn.Module,
     session: ObfuscationSession,
+    received: AnyRows,
     *,
     macs: int,
     recipe: ClassifierRecipe,
@@ -46,6 +47,7 @@ def measure_baselines(
         dataset: Training and validation samples make the baselines; test samples score them.
         inference: The backend's network, on samples in [0, 1].
         session: The obfuscation network.
+        received: What the backend receives of the test samples, `(len(test), *shape)` float32 in [0, 1].
         macs: Its multiply-accumulates, which no baseline may exceed.
         recipe: How the classifiers are trained.
         seed: Of their weights and order.
@@ -69,7 +71,7 @@ def measure_baselines(
         dataset,
         train=_through(dataset.train, session),
         validation=_through(dataset.validation, session),
-        test=_through(dataset.test, session),
+        test=replace(dataset.test, samples=received),
     )
     head = train_device_only(
         sent,

@@ -23,7 +23,9 @@ from obfnet.core.errors import UnknownNameError, UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
+from obfnet.core.spec import as_unit
 from obfnet.data.cases import load_case
+from obfnet.data.rows import mapped
 from obfnet.edge import ObfuscationSession
 from obfnet.edge.timing import time_obfuscation
 from obfnet.training.classifier import accuracy, answers
@@ -188,11 +190,12 @@ def _audited(
     own = given.get((*network_of(row), cell.seed))
     inference = own or inference_for(cell, dataset, at)
     bundle = obfuscation_for(cell, dataset, inference, at)
-    session, budget = ObfuscationSession(bundle), settings.spending()
-    answered = answers(inference.network, dataset.test.samples, through=session.obfuscate)
+    session, known, budget = ObfuscationSession(bundle), KnownNetwork.of(bundle), settings.spending()
+    received = known.in_turn(mapped(dataset.test.samples, as_unit))
+    answered = answers(inference.network, received)
     subject = subject_of_sessions(
         dataset,
-        (KnownNetwork.of(bundle),),
+        (known,),
         index=0,
         answered=answered,
         limit_pairs=budget.attacker,
@@ -200,11 +203,13 @@ def _audited(
         guarantee=bundle.manifest.guarantee,
         name=row.name,
         identity=bundle.sha256,
+        received=received,
     )
     baselines = measure_baselines(
         dataset,
         inference.network,
         session,
+        received,
         macs=bundle.manifest.macs,
         recipe=plan_for(cell, dataset).device_only,
         seed=cell.seed,

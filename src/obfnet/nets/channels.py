@@ -72,15 +72,17 @@ class FlippedSigns(nn.Module):
 class GradedSigns(nn.Module):
     """The signs of a word, and of details where they are needed and allowed; otherwise these are -1.
 
-    In training half of all samples, drawn by lot, have their details, so that both levels are learnt.
+    In training some samples, drawn by lot, have their details and the others have none, so that both levels
+    are learnt.
 
     Args:
         word: How many numbers are the word's; the next says by being above 0 that details are needed.
+        taught_rich: Share of samples with details in training, in (0, 1).
     """
 
-    def __init__(self, word: int) -> None:
+    def __init__(self, word: int, *, taught_rich: float = 0.5) -> None:
         super().__init__()
-        self.word, self.random = word, _Random()
+        self.word, self.taught_rich, self.random = word, taught_rich, _Random()
 
     def forward(
         self, decided: Float[Tensor, "N width"], drawn: Bool[Tensor, "N 1"] | None = None
@@ -89,7 +91,8 @@ class GradedSigns(nn.Module):
         word, doubt = decided[:, : self.word], decided[:, self.word : self.word + 1]
         details = decided[:, self.word + 1 :]
         if self.training:
-            rich = torch.rand(doubt.shape, generator=self.random.fresh()).to(decided.device) < 0.5
+            drawn_rich = torch.rand(doubt.shape, generator=self.random.fresh())
+            rich = drawn_rich.to(decided.device) < self.taught_rich
             level = torch.where(rich, 1.0, -1.0)
             chosen = torch.where(rich, _signs(details, training=True), torch.full_like(details, -1.0))
             return torch.cat([_signs(word, training=True), level, chosen], 1)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from obfnet.core.errors import UsageError
 from obfnet.nets import Shape
-from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.coded import CodedObfuscation, ExactGenerator
+from obfnet.nets.coded_encoders import GradedEncoder
 from obfnet.nets.convolutional_obfuscation import normalised
 from obfnet.nets.cost import count_macs
 from obfnet.nets.exact import LARGEST_FEATURE, ExactLinear
@@ -96,11 +97,50 @@ class SpatialEncoder(nn.Module):
 
     def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N bits"]:
         """Numbers of which the signs are the code, channel by channel."""
+        return self.decided(self.features(raw))
+
+    def features(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N wide h w"]:
+        """What is seen in each cell."""
         features: Tensor = self.down(raw)
         for block in self.blocks:
             features = features + block(features)
+        return features
+
+    def decided(self, features: Float[Tensor, "N wide h w"]) -> Float[Tensor, "N bits"]:
+        """What it comes to."""
         decided: Tensor = self.decide(features).flatten(1)
         return decided
+
+
+@final
+class SpatialClassifier(nn.Module):
+    """Scores the classes and decides the bits of each cell, both from the same features.
+
+    Args:
+        shape: Channels, height and width of a sample.
+        hidden: As of the encoder.
+        layout: Of the code.
+        classes: Number of labels.
+        blocks: How many, ≥ 1.
+    """
+
+    def __init__(self, shape: Shape, hidden: int, layout: Layout, classes: int, *, blocks: int) -> None:
+        super().__init__()
+        wide = 2 * hidden
+        self.encoder = SpatialEncoder(shape, hidden, layout, blocks=blocks)
+        self.classify = nn.Sequential(
+            _around(wide, stride=2),
+            *normalised(nn.Conv2d(wide, 2 * wide, 1, bias=False)),
+            _around(2 * wide, stride=2),
+            *normalised(nn.Conv2d(2 * wide, 4 * wide, 1, bias=False)),
+        )
+        self.score = nn.Linear(4 * wide, classes)
+
+    def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N width"]:
+        """Scores, then numbers of which the signs are the code."""
+        features = self.encoder.features(raw)
+        scores: Tensor = self.score(self.classify(features).mean((2, 3)))
+        return torch.cat([scores, self.encoder.decided(features)], 1)
 
 
 @final
@@ -133,6 +173,28 @@ class SpatialGenerator(nn.Module):
         return placed.reshape(-1, *self.shape)
 
 
+@final
+class GradedGenerator(nn.Module):
+    """A word, a level and details to a sample: by the word where the level is low, else by the details.
+
+    Args:
+        words: Makes samples of words.
+        details: Makes samples of details.
+        length: Of a word.
+    """
+
+    def __init__(self, words: ExactGenerator, details: SpatialGenerator, length: int) -> None:
+        super().__init__()
+        self.words, self.details, self.length = words, details, length
+
+    def forward(self, code: Float[Tensor, "N bits"]) -> Float[Tensor, "N C H W"]:
+        """Samples in [0, 1], multiples of 2^-16."""
+        level = code[:, self.length, None, None, None]
+        return torch.where(
+            level > 0, self.details(code[:, self.length + 1 :]), self.words(code[:, : self.length])
+        )
+
+
 def _neighbours(height: int, width: int) -> Int[Tensor, " places"]:
     """For each of nine directions, each cell's neighbour there; beyond an edge, the nearest cell."""
     rows, columns = torch.arange(height), torch.arange(width)
@@ -145,16 +207,23 @@ def _neighbours(height: int, width: int) -> Int[Tensor, " places"]:
 
 
 def spatial_obfuscation(
-    shape: Shape, hidden: int, layout: Layout, *, channel: nn.Module, max_macs: int
+    shape: Shape,
+    hidden: int,
+    layout: Layout,
+    *,
+    channel: nn.Module,
+    max_macs: int,
+    words: Float[Tensor, "K word"] | None = None,
 ) -> CodedObfuscation:
     """Encoder, channel and generator, with as many blocks as the cost allows.
 
     Args:
         shape: Channels, height and width of a sample.
         hidden: Of the encoder.
-        layout: Of the code.
+        layout: Of the code, or with words of its details.
         channel: What the code passes.
         max_macs: Largest cost of a sample.
+        words: The classes', of zeros and ones, for a code of two levels; None for one of one level.
 
     Returns:
         Freshly initialised from torch's present random state.
@@ -163,8 +232,13 @@ def spatial_obfuscation(
         UsageError: with one block it costs more.
     """
 
-    def both(blocks: int) -> tuple[SpatialEncoder, SpatialGenerator]:
-        return SpatialEncoder(shape, hidden, layout, blocks=blocks), SpatialGenerator(shape, layout)
+    def both(blocks: int) -> tuple[nn.Module, nn.Module]:
+        if words is None:
+            return SpatialEncoder(shape, hidden, layout, blocks=blocks), SpatialGenerator(shape, layout)
+        classes, length = words.shape
+        classifier = SpatialClassifier(shape, hidden, layout, classes, blocks=blocks)
+        generator = GradedGenerator(ExactGenerator(shape, length), SpatialGenerator(shape, layout), length)
+        return GradedEncoder(classifier, words.to(torch.get_default_device())), generator
 
     def macs(blocks: int) -> int:
         with torch.device("meta"):
@@ -181,5 +255,5 @@ def spatial_obfuscation(
     return CodedObfuscation(encoder, generator, channel=channel)
 
 
-def _around(channels: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+def _around(channels: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False)

@@ -20,16 +20,14 @@ from obfnet.nets import Shape
 from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
-from obfnet.nets.spatial import Layout, SpatialEncoder, layout_of
+from obfnet.nets.spatial import Layout, layout_of
 from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose
-from obfnet.training.spatial import spatial_network, spatial_outcome
+from obfnet.training.spatial import LABEL_SHARE, is_laid_out, spatial_network, spatial_outcome
 
 MOST_BITS: Final = 4_096
 _LONGEST_WORDS: Final = 256
 _TRIES: Final = 400
 _AT_ONCE: Final = 500
-# How much of what is asked for comes from the label, and how much from I's own answer to the raw sample.
-_LABEL_SHARE: Final = 0.5
 
 
 class Coded(Protection):
@@ -89,7 +87,7 @@ class Coded(Protection):
         A long code of a photograph is laid out over it, and has no words.
         """
         if (layout := self._layout(purpose.shape)) is not None:
-            return spatial_network(purpose, layout, self.channel())
+            return self.laid_out_network(purpose, layout)
         if self.bits > _LONGEST_WORDS:
             raise UsageError(
                 f"at most {_LONGEST_WORDS} bits for protection {self.name} and such samples",
@@ -103,14 +101,24 @@ class Coded(Protection):
         network.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         return network
 
+    @property
+    def placed(self) -> int:
+        """How many bits of the code have a place on a photograph, where it is laid out."""
+        return self.bits
+
+    def laid_out_network(self, purpose: Purpose, layout: Layout) -> CodedObfuscation:
+        """What `build` makes of a code that is laid out."""
+        return spatial_network(purpose, layout, self.channel())
+
     def _layout(self, shape: Shape) -> Layout | None:
-        layout = layout_of(shape, self.bits) if self.laid_out else None
-        if layout is not None and layout.bits != self.bits:
-            cells = layout.height * layout.width
+        layout = layout_of(shape, self.placed) if self.laid_out else None
+        if layout is not None and layout.bits != self.placed:
+            cells, others = layout.height * layout.width, self.bits - self.placed
+            besides = f", and {others} besides" if others else ""
             raise UsageError(
-                f"a multiple of {cells} bits, as many for each 4x4 pixels of a photograph",
+                f"a multiple of {cells} bits, as many for each 4x4 pixels of a photograph{besides}",
                 f"{self.bits}",
-                f"--bits {layout.bits} or {layout.bits + cells}",
+                f"--bits {layout.bits + others} or {layout.bits + cells + others}",
             )
         return layout
 
@@ -131,7 +139,7 @@ class Coded(Protection):
         labels alone. A code that is laid out is trained otherwise: `spatial_outcome`.
         """
         coded = coded_network(network)
-        if isinstance(coded.encoder, SpatialEncoder):
+        if is_laid_out(coded):
             return spatial_outcome(coded, answer, batch)
         steps: Tensor = coded.steps  # type: ignore[assignment]
         encoder: WordEncoder = coded.encoder  # type: ignore[assignment]
@@ -141,7 +149,7 @@ class Coded(Protection):
         steps += 1
         if asked:
             with torch.no_grad():
-                wanted = torch.lerp(answer(batch.raw).softmax(1), wanted, _LABEL_SHARE)
+                wanted = torch.lerp(answer(batch.raw).softmax(1), wanted, LABEL_SHARE)
         code = coded.code(decided)
         loss = functional.cross_entropy(scores, wanted)
         if asked:

@@ -12,15 +12,18 @@ from torch import Tensor, nn
 
 from obfnet.core.errors import UsageError
 from obfnet.nets.channels import GradedSigns
-from obfnet.nets.coded import ExactGenerator
+from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import GradedEncoder, coded_encoder
+from obfnet.nets.spatial import Layout
 from obfnet.training.coded import Coded, class_words, coded_network
 from obfnet.training.protections import Limits, Purpose
+from obfnet.training.spatial import spatial_network
 
 _LONGEST_WORD: Final = 16
 # A word, the level, a detail.
 _LEAST_BITS: Final = 3
 _AT_ONCE: Final = 500
+_TAUGHT_RICH: Final = 0.8
 
 
 @final
@@ -37,7 +40,6 @@ class Selective(Coded):
 
     name = "selective"
     takes = ("bits", "rich_share")
-    laid_out = False
     # Details are learnt through I alone.
     asked_every = 1
 
@@ -67,6 +69,16 @@ class Selective(Coded):
         """Signs of the word, and of the details where they are let through."""
         return GradedSigns(self.word)
 
+    @property
+    def placed(self) -> int:
+        """The details."""
+        return self.bits - self.word - 1
+
+    def laid_out_network(self, purpose: Purpose, layout: Layout) -> CodedObfuscation:
+        """Words that lie nowhere, and details that are laid out; these take longer to learn."""
+        words = class_words(purpose.classes, self.word)
+        return spatial_network(purpose, layout, GradedSigns(self.word, taught_rich=_TAUGHT_RICH), words)
+
     def encoder(self, purpose: Purpose, generator: ExactGenerator) -> nn.Module:
         """One network for classes and details."""
         return coded_encoder(
@@ -75,7 +87,7 @@ class Selective(Coded):
             purpose.hidden,
             class_words(purpose.classes, self.word),
             generator=generator,
-            details=self.bits - self.word - 1,
+            details=self.placed,
         )
 
     def settle(self, network: nn.Module, raw: Float[Tensor, "N C H W"]) -> None:

@@ -8,39 +8,55 @@ depths, it holds what that network looks at, whatever the class, and nothing ask
 from typing import Final
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
 from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.coded_encoders import GradedEncoder
 from obfnet.nets.cost import count_macs
-from obfnet.nets.spatial import FEWEST_BITS, Layout, spatial_obfuscation
+from obfnet.nets.spatial import FEWEST_BITS, GradedGenerator, Layout, SpatialGenerator, spatial_obfuscation
 from obfnet.training.protections import Answer, Batch, Outcome, Purpose
+
+LABEL_SHARE: Final = 0.5
+"""How much of what an encoder's own scores should be comes from the label, the rest from I's answer."""
 
 _LEAST_SPREAD: Final = 1e-6
 
 
-def spatial_network(purpose: Purpose, layout: Layout, channel: nn.Module) -> CodedObfuscation:
+def spatial_network(
+    purpose: Purpose, layout: Layout, channel: nn.Module, words: Float[Tensor, "K word"] | None = None
+) -> CodedObfuscation:
     """An encoder and a generator at no more than the published network's cost.
 
     Args:
         purpose: Of the network.
-        layout: Of its code.
+        layout: Of its code, or with words of its details.
         channel: What the code passes.
+        words: The classes', for a code of two levels; None for one of one level.
 
     Raises:
         UsageError: the published network costs too little.
     """
     published = OBFUSCATION_ARCHITECTURES.get(purpose.architecture)(purpose.shape, purpose.hidden)
     most = count_macs(published, purpose.shape)
-    return spatial_obfuscation(purpose.shape, purpose.hidden, layout, channel=channel, max_macs=most)
+    return spatial_obfuscation(
+        purpose.shape, purpose.hidden, layout, channel=channel, max_macs=most, words=words
+    )
+
+
+def is_laid_out(network: CodedObfuscation) -> bool:
+    """Whether `spatial_network` made it."""
+    return isinstance(network.generator, SpatialGenerator | GradedGenerator)
 
 
 def spatial_outcome(network: CodedObfuscation, answer: Answer, batch: Batch) -> Outcome:
     """Squared error of I's features, each by its own spread, and cross-entropy of I's answers.
 
-    Both are wanted as they are for the raw sample. Labels are not used.
+    Both are wanted as they are for the raw sample. Labels are used for words only, where the code has any:
+    half of what the encoder's own scores should be is the label, half I's answer.
 
     Args:
         network: As `spatial_network` makes it.
@@ -58,9 +74,16 @@ def spatial_outcome(network: CodedObfuscation, answer: Answer, batch: Batch) -> 
             "one function, of which nothing is seen but its answers",
             "give fewer --bits, or make it of torch modules",
         )
-    code = network.code(network.decide(batch.raw))
-    scores, found = answer.seen(network.generator(code))
-    loss = functional.cross_entropy(scores, wanted.softmax(1))
+    loss = batch.raw.new_zeros(())
+    if isinstance(network.encoder, GradedEncoder):
+        scores, decided = network.encoder.decide(batch.raw)
+        named = functional.one_hot(batch.labels, scores.shape[1]).float()
+        loss = loss + functional.cross_entropy(scores, torch.lerp(wanted.softmax(1), named, LABEL_SHARE))
+    else:
+        decided = network.decide(batch.raw)
+    code = network.code(decided)
+    answered, found = answer.seen(network.generator(code))
+    loss = loss + functional.cross_entropy(answered, wanted.softmax(1))
     for have, want in zip(found, features, strict=True):
         loss = loss + functional.mse_loss(have, want) / want.var().clamp_min(_LEAST_SPREAD)
     return Outcome(loss=loss, seen=code)

@@ -9,18 +9,27 @@ import torch
 
 from obfnet.attacks.known_network import KnownNetwork
 from obfnet.bundle import Bundle, Trust, load_or_create_coordinator_key, public_key_text, read_pool, verify
-from obfnet.core.errors import BackendError, UsageError
-from obfnet.core.spec import as_unit
+from obfnet.bundle.chance import Leave
+from obfnet.bundle.chance_cut import check_budget
+from obfnet.bundle.exact import check_exact
+from obfnet.core.errors import BackendError, BundleError, UsageError
+from obfnet.core.spec import InputSpec, as_unit
 from obfnet.data.case import Dataset
 from obfnet.edge import Device, ObfuscationSession
 from obfnet.edge.graded import obfuscate_graded
 from obfnet.edge.meter import BudgetMeter
+from obfnet.export import obfuscation_onnx
 from obfnet.fitting import Schedule
 from obfnet.guarantees.nested_levels import most_bits, poor_cost, rich_cost
+from obfnet.nets.coded import CodedObfuscation
+from obfnet.nets.convolutional_obfuscation import ConvolutionalObfuscation
+from obfnet.nets.cost import count_macs
+from obfnet.nets.residual import ResidualNetwork
 from obfnet.training.classifier import answers
+from obfnet.training.frozen import FrozenNetwork
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-from obfnet.training.protections import PROTECTIONS
+from obfnet.training.protections import PROTECTIONS, Batch, Purpose
 from obfnet.training.selective import Selective
 
 BITS, SHARE, WORD = 17, 0.2, 8
@@ -80,6 +89,16 @@ def test_without_a_word_an_audit_sees_the_rich_level_in_every_engine(bundle: Bun
         assert same.mean() > 0.98
 
 
+def test_an_audit_scores_what_a_device_sends_that_keeps_the_share(bundle: Bundle, digits: Dataset) -> None:
+    samples = digits.test.samples[:300]
+    session = ObfuscationSession(bundle)
+    by_device = obfuscate_graded(samples, [(session, bundle.manifest)] * len(samples), BudgetMeter("pool"))
+    known = KnownNetwork.of(bundle)
+    scored = known.in_turn(as_unit(samples))
+    assert np.array_equal(scored[:], as_unit(by_device))
+    assert not np.array_equal(scored[:], known.obfuscate(as_unit(samples)))
+
+
 def test_a_device_keeps_the_share_and_counts_what_it_sends(
     bundle: Bundle, digits: Dataset, tmp_path: Path
 ) -> None:
@@ -122,13 +141,86 @@ def test_a_device_counts_each_request_by_its_level_before_it_leaves(
         assert device.budget_bits == BITS
 
 
+SHAPE, LAID_OUT = (3, 32, 32), 17 + 256
+SPEC = InputSpec(shape=SHAPE, dtype="uint8", low=0, high=255, layout="CHW", preprocessing="none")
+
+
+def laid_out(bits: int = LAID_OUT) -> CodedObfuscation:
+    torch.manual_seed(0)
+    purpose = Purpose(shape=SHAPE, architecture="conv", hidden=24, classes=10)
+    network = Selective(bits, rich_share=SHARE).build(purpose)
+    assert isinstance(network, CodedObfuscation)
+    return network
+
+
+def test_details_of_a_photograph_are_laid_out_and_both_levels_proved() -> None:
+    network = laid_out().eval()
+    assert count_macs(network, SHAPE) <= count_macs(ConvolutionalObfuscation(SHAPE, 24), SHAPE)
+    graph = obfuscation_onnx(network, SPEC, chance=Leave(16.0, SHARE), width=1, exact=True)
+    cut = check_budget(graph, SPEC, LAID_OUT, Leave(16.0, SHARE))
+    check_exact(graph, cut)
+    assert cut.bits == LAID_OUT
+    with pytest.raises(
+        BundleError, match="15 bits of a request without leave that the manifest claims, got 16"
+    ):
+        check_budget(graph, SPEC, LAID_OUT, Leave(15.0, SHARE))
+
+
+def test_levels_of_a_photograph_give_the_same_bytes_in_any_batch_and_only_one_shows() -> None:
+    generator = laid_out().generator
+    codes = torch.randint(2, (200, LAID_OUT), generator=torch.Generator().manual_seed(0)).float() * 2 - 1
+    codes[:, 16] = torch.where(torch.arange(200) % 2 == 0, 1.0, -1.0)
+    codes[1::2, 17:] = -1
+    with torch.no_grad():
+        whole = generator(codes)
+        for size in (1, 7, 100):
+            parts = torch.cat([generator(some) for some in codes.split(size)])
+            assert parts.numpy().tobytes() == whole.numpy().tobytes()
+        assert torch.equal(generator.double()(codes.double()).float(), whole)
+        other = codes.clone()
+        other[::2, :16] *= -1
+        assert torch.equal(generator(other.double()).float(), whole)
+        other = codes.clone()
+        other[1::2, 17:] = 1
+        assert torch.equal(generator(other.double()).float(), whole)
+
+
+def test_words_and_laid_out_details_are_learnt_together() -> None:
+    torch.manual_seed(1)
+    asked = ResidualNetwork(SHAPE, 10, widths=(4, 8, 8)).eval().requires_grad_(False)
+    protection, network = Selective(LAID_OUT, rich_share=SHARE), laid_out().train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
+    batch = Batch(
+        raw=torch.rand(20, 3, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3),
+        labels=torch.arange(20) % 10,
+    )
+    losses = []
+    with FrozenNetwork(asked, SHAPE, integer=True, precision="float32", place=torch.device("cpu")) as frozen:
+        for _ in range(60):
+            outcome = protection.outcome(network, frozen, batch)
+            optimiser.zero_grad()
+            outcome.loss.backward()
+            optimiser.step()
+            losses.append(outcome.loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    protection.settle(network.eval(), batch.raw)
+    with torch.no_grad():
+        doubt = network.decide(batch.raw)[:, 16] > 0
+    assert 0 < doubt.float().mean() <= 2 * SHARE
+
+
+def test_details_that_cannot_be_laid_out_are_refused_with_what_can() -> None:
+    with pytest.raises(UsageError, match=r"(?s)64 bits.*and 17 besides.*--bits 273 or 337"):
+        laid_out(300)
+
+
 @pytest.mark.parametrize("share", [None, 0.0, 1.0, -0.5, float("nan")])
 def test_impossible_shares_are_refused(share: float | None) -> None:
     with pytest.raises(UsageError, match="--rich-share"):
         Selective(16, rich_share=share)
 
 
-@pytest.mark.parametrize("bits", [None, 0, 2, 1_000])
+@pytest.mark.parametrize("bits", [None, 0, 2, 5_000])
 def test_too_few_bits_and_too_many_are_refused(bits: int | None) -> None:
     with pytest.raises(UsageError):
         Selective(bits, rich_share=0.1)
