@@ -47,10 +47,16 @@ CODED: Final = (
     replace(_ASL, split="random", protection="coded", bits=64, obfuscation_share=0.4),
     # Laid out over the photograph: the inference network does what no classifier of that cost can.
     replace(_ASL, protection="coded", bits=1_024, obfuscation_share=0.2),
+    replace(_CIFAR10, protection="coded", bits=1_024, obfuscation_share=0.4),
 )
 """With a ceiling in bits, at no more than the published network's cost."""
 
-ADVERSARIAL: Final = tuple(replace(row, protection="adversarial") for row in (_MNIST, _FSD, _CIFAR10))
+ADVERSARIAL: Final = (
+    replace(_MNIST, protection="adversarial"),
+    replace(_FSD, protection="adversarial"),
+    replace(_ASL, protection="adversarial", obfuscation_share=0.4),
+    replace(_CIFAR10, protection="adversarial", obfuscation_share=0.4),
+)
 """Published obfuscation trained against opponents: measured only."""
 
 RANDOMISED: Final = tuple(
@@ -68,8 +74,9 @@ GAUSSIAN: Final = (
 
 SELECTIVE: Final = (
     replace(_MNIST, protection="selective", bits=32, rich_share=0.1),
-    replace(_ASL, protection="selective", bits=256, rich_share=0.25, obfuscation_share=0.4),
-    replace(_CIFAR10, protection="selective", bits=256, rich_share=0.25, obfuscation_share=0.4),
+    # A word of 16 bits, the level, and details that are laid out.
+    replace(_ASL, protection="selective", bits=17 + 1_024, rich_share=0.5, obfuscation_share=0.2),
+    replace(_CIFAR10, protection="selective", bits=17 + 1_024, rich_share=0.25, obfuscation_share=0.4),
 )
 """With a few bits for the samples that the device is sure of, and more for a share of the others."""
 

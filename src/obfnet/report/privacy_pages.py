@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from obfnet.core.errors import DataError
 from obfnet.core.files import write_atomic
 from obfnet.report.plotting import COLOURS, GREY, MARKERS, add_legend, draw_svg, new_panels
@@ -210,8 +212,31 @@ def _findings(rows: Sequence[Row]) -> list[str]:
             f"{100 * _MARGIN:g} point ({_share(rivals['the device-only classifier'])}, head "
             f"{_share(rivals['a head on what is sent'])})"
         )
-        found.append(f"- **{_protection(first)}** ({_share(ours)}): {verdict}.")
+        raw = (
+            ""
+            if (at := _selective_raw(some)) is None
+            else f"; selective raw of that mean leakage: {_share(at)}"
+        )
+        found.append(f"- **{_protection(first)}** ({_share(ours)}): {verdict}{raw}.")
     return found
+
+
+def _raw_curve(row: Row) -> list[tuple[float, float]]:
+    """Shares of samples sent raw, from none on, with the accuracy of each."""
+    measured = [(one["share"], one["accuracy"]) for one in row["baselines"]["selective_raw"]]
+    return [(0.0, row["baselines"]["device_only"]), *measured]
+
+
+def _selective_raw(rows: Sequence[Row]) -> float | None:
+    """Accuracy of selective raw at these rows' leakage, between shares that were measured; None beyond."""
+    leakage = _mean(rows, _headline("normalised_leakage"))
+    curves = [_raw_curve(row) for row in rows]
+    if leakage is None or leakage > min(curve[-1][0] for curve in curves):
+        return None
+    return statistics.fmean(
+        float(np.interp(leakage, [share for share, _ in curve], [right for _, right in curve]))
+        for curve in curves
+    )
 
 
 def _shortened(row: Row) -> str:
@@ -278,9 +303,7 @@ def _frontier(make: Any, *, case: str, rows: Sequence[Row]) -> Any:
     with_baselines = [row for row in rows if "baselines" in row]
     if with_baselines:
         # Of the costliest O, so that the baselines are at their best.
-        best = max(with_baselines, key=lambda row: row["cost"]["macs"])["baselines"]
-        curve = [(0.0, best["device_only"])]
-        curve += [(one["share"], one["accuracy"]) for one in best["selective_raw"]]
+        curve = _raw_curve(max(with_baselines, key=lambda row: row["cost"]["macs"]))
         shown["device-only, then selective raw"] = panel.plot(
             [share for share, _ in curve],
             [100 * accuracy for _, accuracy in curve],

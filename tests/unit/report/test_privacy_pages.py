@@ -99,6 +99,13 @@ def test_a_head_as_good_as_the_backend_is_said_and_one_that_is_not_too() -> None
     assert "no classifier on the device comes within 1 point" in page
 
 
+def test_selective_raw_is_said_at_the_same_leakage_where_it_was_measured() -> None:
+    page = privacy_page([result(row("coded", 8.0))]).replace("\u00a0", " ")
+    assert "selective raw of that mean leakage: 96.0 %" in page
+    more = {**row("coded", 8.0)["headline"], "normalised_leakage": 0.5}
+    assert "of that mean leakage" not in privacy_page([result(row("coded", 8.0, headline=more))])
+
+
 def test_a_row_that_was_trained_less_says_so() -> None:
     page = privacy_page([result(row("coded", 8.0, share=0.4), row("coded", 4.0, share=1.0))])
     assert page.replace("\u00a0", " ").count("O and its baselines trained for 40 % of the passes") == 1
