@@ -54,8 +54,8 @@ CODED: Final = (
 ADVERSARIAL: Final = (
     replace(_MNIST, protection="adversarial"),
     replace(_FSD, protection="adversarial"),
-    replace(_ASL, protection="adversarial", obfuscation_share=0.4),
-    replace(_CIFAR10, protection="adversarial", obfuscation_share=0.4),
+    replace(_ASL, protection="adversarial", obfuscation_share=0.2),
+    replace(_CIFAR10, protection="adversarial", obfuscation_share=0.2),
 )
 """Published obfuscation trained against opponents: measured only."""
 
@@ -76,7 +76,7 @@ SELECTIVE: Final = (
     replace(_MNIST, protection="selective", bits=32, rich_share=0.1),
     # A word of 16 bits, the level, and details that are laid out.
     replace(_ASL, protection="selective", bits=17 + 1_024, rich_share=0.5, obfuscation_share=0.2),
-    replace(_CIFAR10, protection="selective", bits=17 + 1_024, rich_share=0.25, obfuscation_share=0.4),
+    replace(_CIFAR10, protection="selective", bits=17 + 1_024, rich_share=0.25, obfuscation_share=0.2),
 )
 """With a few bits for the samples that the device is sure of, and more for a share of the others."""
 
