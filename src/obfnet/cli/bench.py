@@ -141,6 +141,63 @@ def serving(
 
 
 @bench.command()
+@click.option("--pool", "pool_path", type=_PATH, required=True, help="Folder of the pool.")
+@click.option(
+    "--inference",
+    "inference_paths",
+    type=_PATH,
+    required=True,
+    multiple=True,
+    help="Folder of the pool's inference network; then, again, of others that replace it.",
+)
+@click.option("--case", default=None, help="Data set.  [default: that of the first inference network]")
+@click.option(
+    "--windows", type=click.IntRange(1), default=1_000, show_default=True, help="Windows without a change."
+)
+@common_options(out="Result file.", out_default="results/monitor.json")
+def monitor(
+    pool_path: Path,
+    inference_paths: tuple[Path, ...],
+    case: str | None,
+    windows: int,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Count the false alarms of `obfnet monitor`, and how soon it sees changes.
+
+    \b
+    Example:
+      obfnet bench monitor --pool pool/ --inference inference/ --inference other/
+    """
+    from obfnet.bench.monitor import MonitorBenchmark, bench_monitor
+    from obfnet.bundle import Trust, load_or_create_coordinator_key, public_key_text
+    from obfnet.data.cases import load_case
+    from obfnet.training.inference import load_inference
+
+    progress = terminal_progress()
+    networks = tuple(load_inference(path) for path in inference_paths)
+    result = bench_monitor(
+        MonitorBenchmark(windows=windows, seed=seed),
+        load_case(case or networks[0].card.case, data_dir=data_dir, progress=progress),
+        networks,
+        pool_path,
+        trust=Trust(explicit=(public_key_text(load_or_create_coordinator_key()),)),
+        progress=progress,
+        command=typed_command(),
+    )
+    false = result["false_alarms"]
+    rows = [("false alarms", f"{false['alarms']} in {false['windows']} windows of {result['window']}")]
+    for name, seen in result["changes"].items():
+        rows.append(
+            (name, f"{seen['seen']:.0%} of windows by counts, {seen['seen_by_probes']:.0%} by probes")
+        )
+    finish(result, rows, out, as_json=as_json)
+
+
+@bench.command()
 @click.option("--source", type=_PATH, default=Path(), help="Checkout.  [default: here]")
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True, help="Imports to time.")
 @common_options(out="Result file.", out_default="results/edge.json")

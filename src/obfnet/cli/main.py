@@ -65,6 +65,7 @@ class LazyGroup(click.Group):
         "serve": "obfnet.cli.serve:serve",
         "infer": "obfnet.cli.infer:infer",
         "verify": "obfnet.cli.verify:verify",
+        "monitor": "obfnet.cli.monitor:monitor",
         "audit": "obfnet.cli.audit:audit",
         "protect": "obfnet.cli.protect:protect",
         "bench": "obfnet.cli.bench:bench",
@@ -81,7 +82,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 on success, 1 on failure, 2 on bad usage, 130 on Ctrl-C.
 
-    `audit --fail-over` exits with 3 where more leaks than its bound.
+    `audit --fail-over` exits with 3 where more leaks than its bound, and so does `monitor` where a pool no
+    longer fits.
 
     Args:
         arguments: Without the program's name; None takes the process's own.

@@ -24,6 +24,7 @@ from obfnet.core.spec import InputSpec, Samples
 from obfnet.edge.graded import obfuscate_graded
 from obfnet.edge.inputs import read_samples
 from obfnet.edge.meter import BudgetMeter
+from obfnet.edge.monitor import probe_samples
 from obfnet.edge.session import ObfuscationSession
 from obfnet.oip import Client, connect
 
@@ -138,6 +139,11 @@ class Device:
         return spec
 
     @property
+    def pool_id(self) -> str:
+        """Names the pool by all its bundles, in whatever order."""
+        return _pool_id(self._pool)
+
+    @property
     def budget_bits(self) -> float | None:
         """What one request of one sample can leak at most, in bits; None where a bundle has no ceiling."""
         bits = _budget_of(self._pool)
@@ -182,6 +188,22 @@ class Device:
         # 4. Only now is there a connection; it checks that the backend's model takes such samples.
         names = ", ".join(self._pool.bundles[index].manifest.name for index in sorted(set(picked)))
         return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=names)
+
+    def probe(self) -> npt.NDArray[np.float32] | None:
+        """Asks the backend about fixed samples of noise, to see whether its model is still the same.
+
+        They go through the first bundle. They are made of no data and tell of nobody, and so cost no bits.
+
+        Returns:
+            Scores, `(16, classes)`, the same each time while the model is the same; None for a pool that
+            draws lots, whose requests differ each time.
+
+        Raises:
+            BundleError, BackendError: as `infer`.
+        """
+        if _draws(self._pool):
+            return None
+        return self._client.exchange(self._session(0).obfuscate(probe_samples(self.spec))).scores
 
     def _picks(self, samples: Samples) -> list[int]:
         count = len(self._pool.bundles)
@@ -293,6 +315,10 @@ class UnsafeRawPassthrough:
         self.close()
 
 
+def _pool_id(pool: Pool) -> str:
+    return sha256_hex("".join(sorted(bundle.sha256 for bundle in pool.bundles)).encode())
+
+
 def _draws(pool: Pool) -> bool:
     return any(bundle.manifest.draws for bundle in pool.bundles)
 
@@ -312,8 +338,7 @@ def _meter_of(pool: Pool, path: Path | str | None, limit_bits: float | None) -> 
                 "train it with --protection coded, or leave both out",
             )
         return None
-    whose = sha256_hex("".join(sorted(bundle.sha256 for bundle in pool.bundles)).encode())
-    return BudgetMeter(whose, limit_bits=limit_bits, path=None if path is None else Path(path))
+    return BudgetMeter(_pool_id(pool), limit_bits=limit_bits, path=None if path is None else Path(path))
 
 
 def _answer(

@@ -24,8 +24,8 @@ def results_page(results: Path) -> str:
 
     Args:
         results: Folder with `demo.json`, `demo-fsd.json` and alike, `privacy.json`, `audit.json`,
-            `audit-model.json`, `training.json`, `training-defaults.json`, `serving.json`, `edge.json`; of
-            one that is missing the page says that it was not measured.
+            `audit-model.json`, `monitor-mnist.json` and alike, `training.json`, `training-defaults.json`,
+            `serving.json`, `edge.json`; of one that is missing the page says that it was not measured.
 
     Raises:
         DataError: a file is no result.
@@ -48,6 +48,8 @@ def results_page(results: Path) -> str:
         ("What leaks: the same with the budget `quick`, more cases", "privacy-quick", _privacy_rows),
         ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
         ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
+        ("The monitor, digits", "monitor-mnist", _monitor_rows),
+        ("The monitor, spoken digits", "monitor-fsd", _monitor_rows),
         ("Training a pool of 16", "training", _training_rows),
         ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
         ("Serving, and one obfuscation on the device", "serving", _serving_rows),
@@ -290,6 +292,15 @@ def _attribute_rows(figures: dict[str, Any]) -> Rows:
     what = f"{speaks['attribute']} recognised from obfuscated ({speaks['attack']}, {speaks['threat_level']})"
     beside = f"from raw {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%}"
     return [(what, f"{speaks['accuracy']:.1%}; {beside}")]
+
+
+def _monitor_rows(figures: dict[str, Any]) -> Rows:
+    false, window = figures["false_alarms"], figures["window"]
+    rows = [(f"false alarms, windows of {window}", f"{false['alarms']} in {false['windows']}")]
+    for name, seen in figures["changes"].items():
+        what = f"{name}: windows in which it is seen by counts, by samples of noise"
+        rows.append((what, f"{seen['seen']:.0%}, {seen['seen_by_probes']:.0%} of {seen['windows']}"))
+    return rows
 
 
 def _training_rows(figures: dict[str, Any]) -> Rows:

@@ -26,6 +26,8 @@ CONTRACT = {
     "bench privacy",
     "bench audit",
     "audit",
+    "monitor",
+    "bench monitor",
 }
 
 

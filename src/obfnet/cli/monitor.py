@@ -1,0 +1,132 @@
+"""`obfnet monitor`: whether a pool still fits the samples and the backend."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+
+from obfnet.bundle import Trust, read_pool
+from obfnet.cli.console import terminal_progress
+from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.core.errors import DataError, UsageError
+from obfnet.core.progress import Progress
+from obfnet.core.spec import InputSpec, Samples
+from obfnet.edge import Device
+from obfnet.edge.drift import check_known
+from obfnet.edge.inputs import read_samples
+from obfnet.edge.monitor import WINDOW, Monitor, Reference, in_windows, verdict_document
+
+_PATH: Final = click.Path(path_type=Path)
+_ALARM: Final = 3
+_AT_ONCE: Final = 50
+
+
+@click.command()
+@click.option("--pool", "pool_path", type=_PATH, required=True, help="Folder of the pool.")
+@click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT.")
+@click.option(
+    "--input",
+    "input_path",
+    type=_PATH,
+    required=True,
+    help="Samples: a file that `infer` takes, or a folder of such files.",
+)
+@click.option(
+    "--reference",
+    "reference_path",
+    type=_PATH,
+    default=Path("monitor.json"),
+    show_default=True,
+    help="File of what is usual.",
+)
+@click.option(
+    "--learn",
+    is_flag=True,
+    help="Make the reference of these samples, at least 1,000 that are as they should be.",
+)
+@click.option(
+    "--window", type=int, default=WINDOW, show_default=True, help="Requests that are judged together."
+)
+@click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
+@trust_option
+@common_options(out="File for the result as JSON.")
+def monitor(
+    pool_path: Path,
+    url: str,
+    input_path: Path,
+    reference_path: Path,
+    learn: bool,
+    window: int,
+    model: str | None,
+    trust: tuple[str, ...],
+    seed: int,
+    data_dir: Path | None,
+    out: Path | None,
+    as_json: bool,
+    debug: bool,
+) -> int:
+    r"""Say when a pool no longer fits the samples or the backend; then exit with 3.
+
+    Samples are sent obfuscated, as `infer` sends them. The reference stays on this machine.
+
+    \b
+    Example:
+      obfnet monitor --pool pool/ --url http://127.0.0.1:8080 --input usual/ --learn
+      obfnet monitor --pool pool/ --url http://127.0.0.1:8080 --input today/
+    """
+    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    pool, progress = read_pool(pool_path, trust=checked), terminal_progress()
+    with Device(pool, url, model=model) as device:
+        reference = None if learn else Reference.load(reference_path, pool=device.pool_id)
+        watched = None if reference is None else Monitor(reference, device.spec, window=window)
+        samples = _read(input_path, device.spec)
+        # Found out before anything is sent.
+        if learn:
+            check_known(len(samples))
+        elif len(samples) < window:
+            raise UsageError(f"at least {window} samples, a window", str(len(samples)), "lower --window")
+        scores = _asked(device, samples, progress)
+        probes = device.probe()
+        if watched is None:
+            learnt = Reference.learnt(samples, scores, spec=device.spec, pool=device.pool_id, probes=probes)
+            learnt.save(reference_path)
+            said = f"learnt from {len(samples)} samples what is usual: {reference_path}"
+            result: dict[str, Any] = {"reference": str(reference_path), "samples": len(samples)}
+            print_result(result, [said], as_json=as_json, out=out)
+            return 0
+        verdicts = []
+        for part in in_windows(len(samples), window):
+            watched.observe(samples[part], scores[part])
+            verdicts.append(watched.judge(probes))
+    alarms, left = [one for one in verdicts if one.alarm], len(samples) % window
+    lines = [one.sentence() for one in verdicts]
+    lines.append(f"{len(alarms)} of {len(verdicts)} windows are not as before")
+    if left:
+        lines.append(f"{left} samples were left, fewer than a window")
+    result = {
+        "windows": [verdict_document(one) for one in verdicts],
+        "alarms": len(alarms),
+        "left": left,
+    }
+    print_result(result, lines, as_json=as_json, out=out)
+    return _ALARM if alarms else 0
+
+
+def _read(path: Path, spec: InputSpec) -> Samples:
+    if not path.is_dir():
+        return read_samples(path, spec)
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    if not files:
+        raise DataError(f"samples in {path}", "an empty folder", "check the path")
+    return np.concatenate([read_samples(file, spec) for file in files])
+
+
+def _asked(device: Device, samples: Samples, progress: Progress) -> Any:
+    progress.start("ask the backend", len(samples))
+    parts = []
+    for start in range(0, len(samples), _AT_ONCE):
+        parts.append(device.infer(samples[start : start + _AT_ONCE]).scores)
+        progress.advance(min(start + _AT_ONCE, len(samples)))
+    progress.finish()
+    return np.concatenate(parts)
