@@ -159,6 +159,7 @@ def audit_into(
     dataset: Dataset | None,
     about: Mapping[str, Any],
     progress: Progress,
+    useful: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Attacks a subject, and leaves `audit.json`, `report.html` and finished trials in a folder.
 
@@ -169,6 +170,7 @@ def audit_into(
         dataset: Where the samples are from, for sounds in the report; None for recorded pairs.
         about: What the document says besides.
         progress: Told of every step.
+        useful: What else the report shows, as `render_audit` takes it.
 
     Returns:
         The content of `audit.json`.
@@ -182,7 +184,7 @@ def audit_into(
     work.mkdir(exist_ok=True)
 
     def save(audit: Audit) -> None:
-        page = render_audit(audit.document, pictures_of(subject, audit, dataset))
+        page = render_audit(audit.document, pictures_of(subject, audit, dataset), useful=useful)
         # The page first: where there is a document there is its page.
         write_atomic(out / "report.html", page)
         write_json(out / "audit.json", audit.document)

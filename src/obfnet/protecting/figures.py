@@ -73,6 +73,34 @@ def measure(
         folder=folder / "device-only",
         progress=progress,
     )
+    some = wire.to_wire(as_unit(dataset.test.samples[:_TIMED]))
+    latency = []
+    for row in range(len(some)):
+        begun = time.perf_counter()
+        sessions[0].obfuscate(some[row : row + 1])
+        latency.append(time.perf_counter() - begun)
+    useful = {
+        "measured_as": "accuracy" if settings.labels else "agreement with the model",
+        "accuracy": {
+            "raw": share_right(None),
+            "obfuscated": float(np.mean(list(each.values()))),
+            "obfuscated_worst": min(each.values()),
+            "obfuscated_each": each,
+            "device_only": accuracy(rival, dataset.test),
+            "device_only_parameters": count_parameters(rival),
+            "device_only_macs": count_macs(rival, dataset.spec.input.unit_shape),
+            "samples": len(labels),
+        },
+        "obfuscation": {
+            "protection": manifest.protection,
+            "architecture": manifest.architecture,
+            "hidden": manifest.hidden,
+            "count": len(pool.bundles),
+            "parameters": manifest.parameters,
+            "macs": manifest.macs,
+            "latency_us": float(np.median(latency) * 1e6),
+        },
+    }
     audit_settings = AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
     audit = audit_into(
         folder,
@@ -87,14 +115,9 @@ def measure(
             "reproduce": [command],
         },
         progress=progress,
+        useful=useful,
     )
     headline = audit["headline"]
-    some = wire.to_wire(as_unit(dataset.test.samples[:_TIMED]))
-    latency = []
-    for row in range(len(some)):
-        begun = time.perf_counter()
-        sessions[0].obfuscate(some[row : row + 1])
-        latency.append(time.perf_counter() - begun)
     size = int(some[0].nbytes)
     return {
         "model": {
@@ -104,17 +127,7 @@ def measure(
             "parameters": count_parameters(opened.module),
             "worked_out": list(understood.notes),
         },
-        "measured_as": "accuracy" if settings.labels else "agreement with the model",
-        "accuracy": {
-            "raw": share_right(None),
-            "obfuscated": float(np.mean(list(each.values()))),
-            "obfuscated_worst": min(each.values()),
-            "obfuscated_each": each,
-            "device_only": accuracy(rival, dataset.test),
-            "device_only_parameters": count_parameters(rival),
-            "device_only_macs": count_macs(rival, dataset.spec.input.unit_shape),
-            "samples": len(labels),
-        },
+        **useful,
         "leakage": {
             "ssim": headline["ssim"],
             "floor_ssim": headline["floor_ssim"],
@@ -125,15 +138,6 @@ def measure(
             "verdict": headline["verdict"],
         },
         "budget_bits": manifest.budget_bits,
-        "obfuscation": {
-            "protection": manifest.protection,
-            "architecture": manifest.architecture,
-            "hidden": manifest.hidden,
-            "count": len(pool.bundles),
-            "parameters": manifest.parameters,
-            "macs": manifest.macs,
-            "latency_us": float(np.median(latency) * 1e6),
-        },
         "request_bytes": {"raw": size, "obfuscated": size},
         "samples": {part: len(getattr(dataset, part).labels) for part in PARTS},
         "skipped": list(dataset.skipped),

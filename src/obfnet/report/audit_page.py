@@ -132,12 +132,16 @@ def choose_samples(
     return np.concatenate([first, nearest]).astype(np.int64)
 
 
-def render_audit(result: Mapping[str, Any], pictures: AuditPictures | None) -> str:
+def render_audit(
+    result: Mapping[str, Any], pictures: AuditPictures | None, *, useful: Mapping[str, Any] | None = None
+) -> str:
     """The report page as HTML text, self-contained: no script, no font and no image from elsewhere.
 
     Args:
         result: The content of `audit.json`.
         pictures: Example samples; None where there is nothing to show (an audit of the model side alone).
+        useful: How well labels survive, where that was measured: `measured_as`, `accuracy`, `obfuscation` as
+            in the `result.json` of `protect`.
 
     Raises:
         MissingExtraError: Jinja2 is not installed.
@@ -155,6 +159,7 @@ def render_audit(result: Mapping[str, Any], pictures: AuditPictures | None) -> s
         {
             "result": result,
             "subject": result["subject"],
+            "useful": useful,
             "headline": headline,
             "grade": grade,
             "conclusion": says,

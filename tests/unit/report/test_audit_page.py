@@ -50,6 +50,30 @@ def said(headline, **subject):
     return verdict(headline, subject_of(**subject)).replace("\xa0", " ")
 
 
+def test_where_accuracy_was_measured_it_stands_beside_the_classifier_on_the_device():
+    useful = {
+        "measured_as": "agreement with the model",
+        "accuracy": {
+            "raw": 1.0,
+            "obfuscated": 0.953,
+            "obfuscated_worst": 0.941,
+            "device_only": 0.912,
+            "device_only_parameters": 1_234,
+            "device_only_macs": 56_789,
+            "samples": 870,
+        },
+        "obfuscation": {"count": 4, "parameters": 2_345, "macs": 67_890},
+    }
+    shown = render_audit(audit_result(), DIGITS, useful=useful).replace("\u00a0", " ").replace("\u202f", " ")
+    assert Page(shown).open == []
+    for text in ("Agreement with the model", "95.3 %", "the worst 94.1 %", "91.2 %", "4 networks", "870"):
+        assert text in shown
+    assert "A classifier on the device is as good here" not in shown
+    useful["accuracy"]["device_only"] = 0.96
+    assert "A classifier on the device is as good here" in render_audit(audit_result(), DIGITS, useful=useful)
+    assert "Whether labels survive" not in render_audit(audit_result(), DIGITS)
+
+
 def test_the_verdict_says_how_much_with_its_interval_attack_and_threat_level():
     assert said(headline_of(0.8312)).startswith(
         "A backend that knows the obfuscation network rebuilds 83 % of what it could rebuild from the raw "
