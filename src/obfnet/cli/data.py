@@ -6,12 +6,13 @@ import click
 
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options, print_result
-from obfnet.data.cases import fetch_case, list_cases
+from obfnet.data.cases import fetch_case, list_cases, load_case
+from obfnet.data.export import export_pictures
 
 
 @click.group()
 def data() -> None:
-    """Data sets: list them, fetch them."""
+    """Data sets: list them, fetch them, write them as pictures."""
 
 
 @data.command()
@@ -41,6 +42,43 @@ def fetch(case: str, seed: int, data_dir: Path | None, out: Path | None, as_json
     }
     lines = [f"{origin.file}: {origin.source}" for origin in origins]
     print_result(result, lines, as_json=as_json, out=out)
+
+
+@data.command()
+@click.argument("case")
+@click.option("--split", default=None, help="How the case is cut.  [default: its first]")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "validation", "test"]),
+    default="train",
+    show_default=True,
+    help="Which of its samples.",
+)
+@click.option("--most", type=click.IntRange(1), default=None, help="So many of each class.  [default: all]")
+@common_options(out="New folder for the pictures.", out_required=True)
+def export(
+    case: str,
+    split: str | None,
+    part: str,
+    most: int | None,
+    seed: int,
+    data_dir: Path | None,
+    out: Path,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    r"""Write the pictures of a data set as PNG files, one folder a class.
+
+    \b
+    Example:
+      obfnet data export mnist --part test --most 1000 --out pictures/
+    """
+    progress = terminal_progress()
+    dataset = load_case(case, split=split, data_dir=data_dir, progress=progress)
+    written = export_pictures(dataset, out, part=part, most=most, progress=progress)
+    total = sum(written.values())
+    lines = [f"{total} pictures of {len(written)} classes in {out}"]
+    print_result({"folder": str(out), "pictures": written}, lines, as_json=as_json, out=None)
 
 
 @data.command("list")

@@ -8,7 +8,7 @@ than their figures do.
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,9 +28,14 @@ best guesses, beside what the same attack gets from the label alone and from raw
 guarantee, and bounds all attacks. *Device-only* classifies raw samples on the device at O's cost; *head*
 classifies what is sent, at O's cost: where it is as accurate as the backend, the backend adds no accuracy to
 the code. *Selective raw* is the device-only classifier that sends the samples raw that it is least sure of:
-its mean leakage is the share sent, its worst sample's is 1.
+its mean leakage is the share sent, its worst sample's is 1. A row is *worthwhile* where it is at least 5
+points better than device-only and head, and 1 point better than selective raw of the same mean leakage, at
+a mean of at most 0.15 and a 95th percentile of at most 0.6.
 """
 _MARGIN: Final = 0.01
+_CLEARLY: Final = 0.05
+_MOST_LEAKAGE: Final = 0.15
+_MOST_OF_95_PERCENT: Final = 0.6
 
 Row = Mapping[str, Any]
 
@@ -212,13 +217,25 @@ def _findings(rows: Sequence[Row]) -> list[str]:
             f"{100 * _MARGIN:g} point ({_share(rivals['the device-only classifier'])}, head "
             f"{_share(rivals['a head on what is sent'])})"
         )
-        raw = (
-            ""
-            if (at := _selective_raw(some)) is None
-            else f"; selective raw of that mean leakage: {_share(at)}"
-        )
-        found.append(f"- **{_protection(first)}** ({_share(ours)}): {verdict}{raw}.")
+        at = _selective_raw(some)
+        raw = "" if at is None else f"; selective raw of that mean leakage: {_share(at)}"
+        worth = "; worthwhile" if _is_worthwhile(some, ours, rivals.values(), at) else ""
+        found.append(f"- **{_protection(first)}** ({_share(ours)}): {verdict}{raw}{worth}.")
     return found
+
+
+def _is_worthwhile(
+    rows: Sequence[Row], ours: float, rivals: Iterable[float | None], selective_raw: float | None
+) -> bool:
+    mean = _mean(rows, _headline("normalised_leakage"))
+    worst = _mean(rows, _headline("normalised_leakage_p95"))
+    return (
+        None not in (mean, worst, selective_raw)
+        and (mean or 0.0) <= _MOST_LEAKAGE
+        and (worst or 0.0) <= _MOST_OF_95_PERCENT
+        and all(rival is not None and ours >= rival + _CLEARLY for rival in rivals)
+        and ours >= (selective_raw or 0.0) + _MARGIN
+    )
 
 
 def _raw_curve(row: Row) -> list[tuple[float, float]]:

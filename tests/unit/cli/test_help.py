@@ -14,6 +14,7 @@ CONTRACT = {
     "demo",
     "data fetch",
     "data list",
+    "data export",
     "train inference",
     "train obfuscation",
     "serve",

@@ -106,6 +106,29 @@ def test_selective_raw_is_said_at_the_same_leakage_where_it_was_measured() -> No
     assert "of that mean leakage" not in privacy_page([result(row("coded", 8.0, headline=more))])
 
 
+@pytest.mark.parametrize(
+    ("changed", "worthwhile"),
+    [
+        ({}, True),
+        ({"normalised_leakage": 0.16}, False),
+        ({"normalised_leakage_p95": 0.61}, False),
+        ({"normalised_leakage_p95": None}, False),
+        ({"device_only": 0.92}, False),
+        ({"head": 0.915}, False),
+        ({"selective_raw": [{"share": 0.1, "accuracy": 0.955}, {"share": 0.4, "accuracy": 0.97}]}, False),
+    ],
+)
+def test_a_row_is_worthwhile_only_by_every_measure(changed: dict[str, Any], worthwhile: bool) -> None:
+    one = row("coded", 8.0)
+    headline, baselines = one["headline"], one["baselines"]
+    headline |= {"normalised_leakage": 0.1, "normalised_leakage_p95": 0.6}
+    baselines |= {"device_only": 0.9, "head": 0.905}
+    baselines["selective_raw"][0]["accuracy"] = 0.945
+    for name, value in changed.items():
+        (baselines if name in baselines else headline)[name] = value
+    assert privacy_page([result(one)]).count("; worthwhile.") == worthwhile
+
+
 def test_a_row_that_was_trained_less_says_so() -> None:
     page = privacy_page([result(row("coded", 8.0, share=0.4), row("coded", 4.0, share=1.0))])
     assert page.replace("\u00a0", " ").count("O and its baselines trained for 40 % of the passes") == 1

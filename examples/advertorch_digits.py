@@ -1,0 +1,47 @@
+"""A digit recogniser that nobody here trained: the LeNet-5 that comes with advertorch 0.2.3, as its authors left it.
+
+    pip download --no-deps --no-binary :all: advertorch==0.2.3
+    obfnet data export mnist --part test --most 1000 --out pictures/
+    PYTHONPATH=examples obfnet protect --model advertorch_digits:build --data pictures/ --bits 16 --out pool/
+
+The package itself is not installed: it asks for a torch of 2019.
+"""
+
+import io
+import tarfile
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+ARCHIVE = "advertorch-0.2.3.tar.gz"
+WEIGHTS = "advertorch-0.2.3/advertorch_examples/trained_models/mnist_lenet5_clntrained.pt"
+
+
+class LeNet5(nn.Module):
+    """Its layers, under the names that they have in the file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
+        self.linear1 = nn.Linear(64 * 7 * 7, 200)
+        self.linear2 = nn.Linear(200, 10)
+
+    def forward(self, digits: Tensor) -> Tensor:
+        """`(N, 1, 28, 28)` in [0, 1] to `(N, 10)` scores."""
+        features = functional.max_pool2d(self.conv1(digits).relu(), 2)
+        features = functional.max_pool2d(self.conv2(features).relu(), 2)
+        scores: Tensor = self.linear2(self.linear1(features.flatten(1)).relu())
+        return scores
+
+
+def build() -> nn.Module:
+    """The network with its authors' weights, from the archive in the current folder."""
+    with tarfile.open(ARCHIVE) as archive:
+        file = archive.extractfile(WEIGHTS)
+        assert file is not None, WEIGHTS
+        weights = torch.load(io.BytesIO(file.read()), map_location="cpu", weights_only=True)
+    network = LeNet5()
+    network.load_state_dict(weights)
+    return network
