@@ -1,4 +1,4 @@
-"""A digit recogniser that nobody here trained: the LeNet-5 that comes with advertorch 0.2.3, as its authors left it.
+"""A digit recogniser that nobody here trained: the LeNet-5 of advertorch 0.2.3, as its authors left it.
 
     pip download --no-deps --no-binary :all: advertorch==0.2.3
     obfnet data export mnist --part test --most 1000 --out pictures/
@@ -40,7 +40,8 @@ def build() -> nn.Module:
     """The network with its authors' weights, from the archive in the current folder."""
     with tarfile.open(ARCHIVE) as archive:
         file = archive.extractfile(WEIGHTS)
-        assert file is not None, WEIGHTS
+        if file is None:
+            raise FileNotFoundError(WEIGHTS)
         weights = torch.load(io.BytesIO(file.read()), map_location="cpu", weights_only=True)
     network = LeNet5()
     network.load_state_dict(weights)

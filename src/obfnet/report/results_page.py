@@ -48,6 +48,7 @@ def results_page(results: Path) -> str:
         ("What leaks: the same with the budget `quick`, more cases", "privacy-quick", _privacy_rows),
         ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
         ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
+        ("A network that nobody here trained, digits", "protect-digits", _protect_rows),
         ("The monitor, digits", "monitor-mnist", _monitor_rows),
         ("The monitor, spoken digits", "monitor-fsd", _monitor_rows),
         ("Training a pool of 16", "training", _training_rows),
@@ -292,6 +293,27 @@ def _attribute_rows(figures: dict[str, Any]) -> Rows:
     what = f"{speaks['attribute']} recognised from obfuscated ({speaks['attack']}, {speaks['threat_level']})"
     beside = f"from raw {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%}"
     return [(what, f"{speaks['accuracy']:.1%}; {beside}")]
+
+
+def _protect_rows(figures: dict[str, Any]) -> Rows:
+    right, leaked, cost = figures["accuracy"], figures["leakage"], figures["obfuscation"]
+    attack = f"{leaked['attack']}, {leaked['threat_level']}"
+    return [
+        (f"{figures['measured_as']}, raw; test samples", f"{right['raw']:.2%}; {right['samples']}"),
+        (
+            f"{figures['measured_as']}, obfuscated (mean, worst of {cost['count']})",
+            f"{right['obfuscated']:.2%}, {right['obfuscated_worst']:.2%}",
+        ),
+        (f"{figures['measured_as']}, device-only classifier of O's cost", f"{right['device_only']:.2%}"),
+        (
+            f"SSIM rebuilt from obfuscated; from the label; from raw ({attack})",
+            f"{leaked['ssim']:.3f}; {leaked['floor_ssim']:.3f}; {leaked['raw_ssim']:.3f}",
+        ),
+        (f"normalised leakage ({attack})", f"{leaked['normalised']:.3f}"),
+        ("what the audit says", leaked["verdict"]),
+        ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),
+        ("minutes from the model to the report", f"{figures['seconds']['total'] / 60:.1f}"),
+    ]
 
 
 def _monitor_rows(figures: dict[str, Any]) -> Rows:
