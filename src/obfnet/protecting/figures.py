@@ -1,18 +1,19 @@
 """What `protect` measures of the pool that it made, and how it is told."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from obfnet.attacks.known_network import KnownNetwork
 from obfnet.auditing.run import audit_into, subject_of_bundles
 from obfnet.auditing.settings import AuditSettings
 from obfnet.bundle import Pool
 from obfnet.core.progress import Progress
-from obfnet.core.spec import InputSpec, Samples, as_unit
+from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
+from obfnet.data.rows import AnyRows, mapped
 from obfnet.edge import ObfuscationSession
 from obfnet.models.source import Model
 from obfnet.models.understand import Understood
@@ -56,14 +57,13 @@ def measure(
         OutputError: `folder` cannot be written.
     """
     wire, manifest = understood.spec, pool.bundles[0].manifest
-    sessions = [ObfuscationSession(bundle) for bundle in pool.bundles]
-    labels = dataset.test.labels
+    raw, labels = mapped(dataset.test.samples, as_unit), dataset.test.labels
 
-    def share_right(session: ObfuscationSession | None) -> float:
-        through = None if session is None else _through(session, wire)
-        return float((answers(understood.view, dataset.test.samples, through=through) == labels).mean())
+    def share_right(sent: AnyRows) -> float:
+        return float((answers(understood.view, sent) == labels).mean())
 
-    each = {bundle.name: share_right(session) for bundle, session in zip(pool.bundles, sessions, strict=True)}
+    # As a device sends them that keeps to what its bundle promises.
+    each = {bundle.name: share_right(KnownNetwork.of(bundle).in_turn(raw)) for bundle in pool.bundles}
     recipe = inference_recipe(dataset.spec, "device-only")
     rival = train_device_only(
         dataset,
@@ -74,15 +74,15 @@ def measure(
         progress=progress,
     )
     some = wire.to_wire(as_unit(dataset.test.samples[:_TIMED]))
-    latency = []
+    session, latency = ObfuscationSession(pool.bundles[0]), []
     for row in range(len(some)):
         begun = time.perf_counter()
-        sessions[0].obfuscate(some[row : row + 1])
+        session.obfuscate(some[row : row + 1])
         latency.append(time.perf_counter() - begun)
     useful = {
         "measured_as": "accuracy" if settings.labels else "agreement with the model",
         "accuracy": {
-            "raw": share_right(None),
+            "raw": share_right(raw),
             "obfuscated": float(np.mean(list(each.values()))),
             "obfuscated_worst": min(each.values()),
             "obfuscated_each": each,
@@ -142,14 +142,6 @@ def measure(
         "samples": {part: len(getattr(dataset, part).labels) for part in PARTS},
         "skipped": list(dataset.skipped),
     }
-
-
-def _through(session: ObfuscationSession, wire: InputSpec) -> Callable[[Samples], Samples]:
-    def send(raw: Samples) -> Samples:
-        unit: Samples = wire.from_wire(session.obfuscate(wire.to_wire(as_unit(raw))))
-        return unit
-
-    return send
 
 
 def report_lines(figures: dict[str, Any]) -> list[str]:
