@@ -7,6 +7,7 @@ trusting a bundle is somebody else's.
 from typing import Any, Final, Self, final
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,10 @@ from obfnet.attacks.graph import OnnxGraph
 from obfnet.attacks.knowledge import Samples
 from obfnet.attacks.straight_through import straight_through
 from obfnet.bundle import Bundle
-from obfnet.bundle.chance import Chance, Leave, no_chance
+from obfnet.bundle.chance import Chance, Drawn, Leave, no_chance
 from obfnet.core.errors import AttackError
 from obfnet.core.spec import InputSpec, as_unit
-from obfnet.data.rows import AnyRows, batches, mapped
+from obfnet.data.rows import AnyRows, Rows, batches, mapped
 from obfnet.export.wire import WireEnds
 from obfnet.guarantees.nested_levels import may_be_rich
 
@@ -86,47 +87,49 @@ class KnownNetwork:
         Raises:
             AttackError: the graph does not run on samples of this shape.
         """
-        return self._obfuscated(raw, self._chance)
+        return self._obfuscated(raw)
 
-    def in_turn(self, raw: AnyRows) -> AnyRows:
-        """What the backend receives of one device that these samples come to one after the other.
+    def in_turn(self, raw: AnyRows) -> Rows:
+        """What the backend receives of one device that these samples come to, one after the other.
 
         Of two levels `obfuscate` shows the rich one for every sample that is unsure; a device keeps to its
-        share of rich requests, as here.
+        share of rich requests, as here. Samples come in an order that is drawn at random, always the same, so
+        that it does not matter how they are sorted.
 
         Args:
             raw: `(N, *raw_shape)` float32 in [0, 1].
 
         Returns:
-            `(N, *shape)` float32 in [0, 1], each sent once; made when it is read where nothing is left to
-            the device.
+            `(N, *shape)` float32 in [0, 1], made when they are read; lots are drawn anew each time.
 
         Raises:
             AttackError: as `obfuscate`.
         """
-        if self._chance is None:
+        if not isinstance(self._chance, Leave):
             return mapped(raw, self.obfuscate)
-        parts, requests, rich = list[Samples](), 0, 0
-        for part in batches(raw):
-            sent = self.obfuscate(part)
-            if isinstance(self._chance, Leave):
-                poor = self._obfuscated(part, None)
-                for at in np.flatnonzero((sent != poor).reshape(len(part), -1).any(axis=1)):
-                    if may_be_rich(self._chance.share, requests=requests + int(at), rich=rich):
-                        rich += 1
-                    else:
-                        sent[at] = poor[at]
-            parts.append(sent)
-            requests += len(part)
-        return np.concatenate(parts)
+        leave = np.zeros((len(raw), self._width), np.bool_)
+        unsure = [self._unsure(part) for part in batches(raw)]
+        needed, rich = np.concatenate([np.zeros(0, np.bool_), *unsure]), 0
+        for requests, at in enumerate(np.random.default_rng(0).permutation(len(raw))):
+            if needed[at] and may_be_rich(self._chance.share, requests=requests, rich=rich):
+                leave[at], rich = True, rich + 1
+        shape = self.obfuscate(raw[:1]).shape[1:]
+        return Rows(lambda index: self._obfuscated(raw[index], leave[index]), (len(raw), *shape), np.float32)
 
-    def _obfuscated(self, raw: Samples, chance: Chance | None) -> Samples:
+    def _unsure(self, raw: Samples) -> npt.NDArray[np.bool_]:
+        rich, poor = (
+            self._obfuscated(raw, np.full((len(raw), self._width), leave)) for leave in (True, False)
+        )
+        differing: npt.NDArray[np.bool_] = (rich != poor).reshape(len(raw), -1).any(axis=1)
+        return differing
+
+    def _obfuscated(self, raw: Samples, drawn: Drawn | None = None) -> Samples:
         given = self._sent(raw)
         try:
             # An empty batch is run too: it says what shape comes out.
             parts = [
-                self._seen(self._session.run(None, self._feed(given[start : start + _AT_ONCE], chance))[0])
-                for start in range(0, max(1, len(given)), _AT_ONCE)
+                self._seen(self._session.run(None, self._feed(given[part], drawn, part))[0])
+                for part in (slice(at, at + _AT_ONCE) for at in range(0, max(1, len(given)), _AT_ONCE))
             ]
         except Exception as exc:
             raise AttackError(
@@ -142,10 +145,11 @@ class KnownNetwork:
     def _seen(self, obfuscated: Samples) -> Samples:
         return as_unit(obfuscated) if self._wire is None else self._wire.from_wire(obfuscated)
 
-    def _feed(self, given: Samples, chance: Chance | None) -> dict[str, Any]:
-        if chance is None:
+    def _feed(self, given: Samples, drawn: Drawn | None, part: slice) -> dict[str, Any]:
+        if self._chance is None:
             return {self._name: given, **no_chance(self._session, len(given))}
-        return {self._name: given, chance.name: chance.draw(len(given), self._width)}
+        lots = self._chance.draw(len(given), self._width) if drawn is None else drawn[part]
+        return {self._name: given, self._chance.name: lots}
 
     def differentiable(self) -> nn.Module:
         """The same function as a torch module with gradients, `(N, ...)` float32 in [0, 1] to the same.

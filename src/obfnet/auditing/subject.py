@@ -212,6 +212,7 @@ def subject_of_sessions(
     name: str = "",
     identity: str = "",
     received: AnyRows | None = None,
+    sent: Callable[[AnyRows], AnyRows] | None = None,
 ) -> AuditSubject:
     """A pool on a case's samples: the attacker has the training part, and is scored on the test part.
 
@@ -228,6 +229,8 @@ def subject_of_sessions(
         identity: A hash of the device's network, for resuming.
         received: What the backend received of each test sample, `(len(test), *shape)` float32 in [0, 1]; None
             takes what the network makes of them.
+        sent: What a device makes of samples that come to it one after the other, raw to obfuscated float32 in
+            [0, 1], for the attacker's own; None takes what the network makes of each by itself.
 
     Returns:
         A subject of threat level T2 whose received samples are obfuscated when they are read. An obfuscation
@@ -275,7 +278,7 @@ def subject_of_sessions(
         kind=dataset.spec.kind,
         attacker=AttackerPart(
             raw=raw_train,
-            received=mapped(raw_train, receive),
+            received=mapped(raw_train, receive) if sent is None else sent(raw_train),
             labels=np.asarray(train.labels),
             attribute=train.attribute,
         ),

@@ -12,11 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from obfnet.attacks.known_network import KnownNetwork
 from obfnet.core.progress import Progress
+from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
 from obfnet.data.rows import AnyRows, batches, mapped
 from obfnet.data.table import Split
-from obfnet.edge import ObfuscationSession
 from obfnet.nets.mode import evaluating
 from obfnet.training.classifier import accuracy, answers, unit_tensor
 from obfnet.training.device_only import train_device_only
@@ -31,7 +32,7 @@ Floats = npt.NDArray[np.float64]
 def measure_baselines(
     dataset: Dataset,
     inference: nn.Module,
-    session: ObfuscationSession,
+    known: KnownNetwork,
     received: AnyRows,
     *,
     macs: int,
@@ -46,7 +47,7 @@ def measure_baselines(
     Args:
         dataset: Training and validation samples make the baselines; test samples score them.
         inference: The backend's network, on samples in [0, 1].
-        session: The obfuscation network.
+        known: The obfuscation network.
         received: What the backend receives of the test samples, `(len(test), *shape)` float32 in [0, 1].
         macs: Its multiply-accumulates, which no baseline may exceed.
         recipe: How the classifiers are trained.
@@ -69,8 +70,8 @@ def measure_baselines(
     )
     sent = replace(
         dataset,
-        train=_through(dataset.train, session),
-        validation=_through(dataset.validation, session),
+        train=_through(dataset.train, known),
+        validation=_through(dataset.validation, known),
         test=replace(dataset.test, samples=received),
     )
     head = train_device_only(
@@ -90,8 +91,8 @@ def measure_baselines(
     }
 
 
-def _through(split: Split, session: ObfuscationSession) -> Split:
-    return replace(split, samples=mapped(split.samples, session.obfuscate))
+def _through(split: Split, known: KnownNetwork) -> Split:
+    return replace(split, samples=known.in_turn(mapped(split.samples, as_unit)))
 
 
 def _selective_raw(dataset: Dataset, alone: nn.Module, inference: nn.Module) -> list[dict[str, float]]:

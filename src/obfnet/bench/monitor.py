@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.ndimage import uniform_filter
+from scipy.stats import beta
 from torch import nn
 
-from obfnet.bundle import Trust, read_pool
+from obfnet.bundle import Bundle, Trust, read_pool
 from obfnet.core.errors import UsageError
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -66,7 +67,7 @@ def bench_monitor(
         benchmark: What to run.
         dataset: A loaded case of at least 1,500 samples.
         networks: The one that the pool was made for, and others, each of which is a changed backend.
-        pool: A trained pool; its first network is used.
+        pool: A trained pool; each request goes through one of its networks, by chance.
         trust: Whose pools are accepted.
         progress: Told of every part.
         command: For the result file.
@@ -78,7 +79,7 @@ def bench_monitor(
         UsageError: too few samples.
         BundleError: the pool was refused.
     """
-    session = ObfuscationSession(read_pool(pool, trust=trust).bundles[0])
+    bundles = read_pool(pool, trust=trust).bundles
     spec, generator = dataset.spec.input, np.random.default_rng(benchmark.seed)
     parts = [split.samples[:] for split in (dataset.train, dataset.validation, dataset.test)]
     # Test samples alone where there are enough: the networks have not seen them.
@@ -87,7 +88,7 @@ def bench_monitor(
     least = FEWEST_KNOWN + WINDOW
     if len(raw) < least:
         raise UsageError(f"at least {least} samples", str(len(raw)), "choose a case with more")
-    judge = _Judge(spec, session, networks[0].network)
+    judge = _Judge(spec, bundles, networks[0].network)
     progress.start("ask the inference network", 1)
     asked = judge.asked(raw)
     progress.finish()
@@ -106,7 +107,7 @@ def bench_monitor(
         progress.advance(min(judged, benchmark.windows))
     progress.finish()
 
-    def tried(other: _Asked, probes: Scores) -> dict[str, Any]:
+    def tried(other: _Asked, probes: Scores | None) -> dict[str, Any]:
         verdicts = []
         for _ in range(_TRIED):
             order = generator.permutation(len(raw))
@@ -120,7 +121,7 @@ def bench_monitor(
         seen[name] = tried(judge.asked(change(raw)), judge.probes)
     for number, network in enumerate(networks[1:], 1):
         progress.say(f"windows of another model, {number}")
-        other = _Judge(spec, session, network.network)
+        other = _Judge(spec, bundles, network.network)
         seen[f"another model {number}"] = tried(other.asked(raw), other.probes)
     for name, own in _speakers(dataset, few=few).items():
         progress.say(f"a window of {name}, after the others")
@@ -134,7 +135,14 @@ def bench_monitor(
         "window": WINDOW,
         "samples": len(raw),
         "reference": half,
-        "false_alarms": {"windows": judged, "alarms": alarms, "quantities": dict(named)},
+        "networks": len(bundles),
+        "false_alarms": {
+            "windows": judged,
+            "alarms": alarms,
+            # Clopper and Pearson 1934, 95 %, one-sided.
+            "rate_at_most": float(beta.ppf(0.95, alarms + 1, judged - alarms)),
+            "quantities": dict(named),
+        },
         "changes": seen,
         **provenance(),
     }
@@ -153,16 +161,33 @@ class _Asked:
 
 
 class _Judge:
-    def __init__(self, spec: InputSpec, session: ObfuscationSession, network: nn.Module) -> None:
-        self._spec, self._session, self._network = spec, session, network
-        self.probes = self.asked(probe_samples(spec)).scores
+    def __init__(self, spec: InputSpec, bundles: Sequence[Bundle], network: nn.Module) -> None:
+        self._spec, self._network = spec, network
+        self._sessions = [ObfuscationSession(bundle) for bundle in bundles]
+        # As a device asks about them: through the first network, and not where lots are drawn.
+        draws = any(bundle.manifest.draws for bundle in bundles)
+        self.probes = None if draws else self._scores(probe_samples(spec), self._sessions[0])
 
     def asked(self, raw: Samples) -> _Asked:
+        picked = np.random.default_rng(0).integers(len(self._sessions), size=len(raw))
+        scores: Scores | None = None
+        for number, session in enumerate(self._sessions):
+            own = np.flatnonzero(picked == number)
+            if len(own):
+                found = self._scores(raw[own], session)
+                scores = np.empty((len(raw), found.shape[1]), np.float32) if scores is None else scores
+                scores[own] = found
+        return _Asked(raw, np.empty((0, 0), np.float32) if scores is None else scores)
+
+    def _scores(self, raw: Samples, session: ObfuscationSession) -> Scores:
+        # Probabilities, as a served network gives them.
         with torch.no_grad(), evaluating(self._network):
             parts = [
-                self._network(unit_tensor(self._session.obfuscate(part))).numpy() for part in batches(raw)
+                self._network(unit_tensor(session.obfuscate(part))).softmax(1).numpy()
+                for part in batches(raw)
             ]
-        return _Asked(raw, np.concatenate(parts))
+        found: Scores = np.concatenate(parts)
+        return found
 
     def learnt(self, known: _Asked) -> Reference:
         return Reference.learnt(known.raw, known.scores, spec=self._spec, pool="bench", probes=self.probes)

@@ -25,8 +25,7 @@ from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
 from obfnet.core.spec import as_unit
 from obfnet.data.cases import load_case
-from obfnet.data.rows import mapped
-from obfnet.edge import ObfuscationSession
+from obfnet.data.rows import AnyRows, mapped
 from obfnet.edge.timing import time_obfuscation
 from obfnet.training.classifier import accuracy, answers
 
@@ -197,8 +196,11 @@ def _audited(
     own = given.get((*network_of(row), cell.seed))
     inference = own or inference_for(cell, dataset, at)
     bundle = obfuscation_for(cell, dataset, inference, at)
-    session, known, budget = ObfuscationSession(bundle), KnownNetwork.of(bundle), settings.spending()
-    received = known.in_turn(mapped(dataset.test.samples, as_unit))
+    known, budget = KnownNetwork.of(bundle), settings.spending()
+    received: AnyRows = known.in_turn(mapped(dataset.test.samples, as_unit))
+    if bundle.manifest.draws:
+        # Sent once: what is answered and what is attacked are the same requests.
+        received = received[:]
     answered = answers(inference.network, received)
     subject = subject_of_sessions(
         dataset,
@@ -211,11 +213,12 @@ def _audited(
         name=row.name,
         identity=bundle.sha256,
         received=received,
+        sent=known.in_turn,
     )
     baselines = measure_baselines(
         dataset,
         inference.network,
-        session,
+        known,
         received,
         macs=bundle.manifest.macs,
         recipe=plan_for(cell, dataset).device_only,

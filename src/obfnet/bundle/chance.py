@@ -115,7 +115,7 @@ class Leave(Chance):
     share: float
 
     def draw(self, count: int, width: int) -> Drawn:
-        """Leave for all: the most that can be sent, which is what an audit has to see."""
+        """Leave for all: the most that can be sent. What a device then sends is for its count to say."""
         return np.ones((count, width), np.bool_)
 
 

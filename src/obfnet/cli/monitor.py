@@ -10,6 +10,7 @@ from obfnet.bundle import Trust, read_pool
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options, print_result, trust_option
 from obfnet.core.errors import DataError, UsageError
+from obfnet.core.files import write_json
 from obfnet.core.progress import Progress
 from obfnet.core.spec import InputSpec, Samples
 from obfnet.edge import Device
@@ -19,7 +20,6 @@ from obfnet.edge.monitor import WINDOW, Monitor, Reference, in_windows, verdict_
 
 _PATH: Final = click.Path(path_type=Path)
 _ALARM: Final = 3
-_AT_ONCE: Final = 50
 
 
 @click.command()
@@ -48,7 +48,19 @@ _AT_ONCE: Final = 50
 @click.option(
     "--window", type=int, default=WINDOW, show_default=True, help="Requests that are judged together."
 )
+@click.option(
+    "--in-order",
+    is_flag=True,
+    help="Take the files of a folder in the order of their names, not in one drawn by --seed.",
+)
 @click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
+@click.option(
+    "--meter",
+    type=_PATH,
+    default=None,
+    help="File that counts the bits sent; for a pool with a budget.",
+)
+@click.option("--limit-bits", type=float, default=None, help="Most bits to send in all.  [default: no limit]")
 @trust_option
 @common_options(out="File for the result as JSON.")
 def monitor(
@@ -58,7 +70,10 @@ def monitor(
     reference_path: Path,
     learn: bool,
     window: int,
+    in_order: bool,
     model: str | None,
+    meter: Path | None,
+    limit_bits: float | None,
     trust: tuple[str, ...],
     seed: int,
     data_dir: Path | None,
@@ -68,7 +83,7 @@ def monitor(
 ) -> int:
     r"""Say when a pool no longer fits the samples or the backend; then exit with 3.
 
-    Samples are sent obfuscated, as `infer` sends them. The reference stays on this machine.
+    Each sample is sent obfuscated, as `infer` sends it, and costs what a request costs.
 
     \b
     Example:
@@ -77,23 +92,27 @@ def monitor(
     """
     checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
     pool, progress = read_pool(pool_path, trust=checked), terminal_progress()
-    with Device(pool, url, model=model) as device:
+    if learn:
+        # Whether it can be written is found out before anything is sent; a former one stays until then.
+        trial = reference_path.with_name(f".{reference_path.name}.new")
+        write_json(trial, {})
+        trial.unlink()
+    with Device(pool, url, model=model, meter=meter, limit_bits=limit_bits) as device:
         reference = None if learn else Reference.load(reference_path, pool=device.pool_id)
         watched = None if reference is None else Monitor(reference, device.spec, window=window)
-        samples = _read(input_path, device.spec)
-        # Found out before anything is sent.
+        samples = _read(input_path, device.spec, seed=None if in_order else seed)
         if learn:
             check_known(len(samples))
         elif len(samples) < window:
             raise UsageError(f"at least {window} samples, a window", str(len(samples)), "lower --window")
         scores = _asked(device, samples, progress)
-        probes = device.probe()
+        probes, spent = device.probe(), device.spent_bits
         if watched is None:
             learnt = Reference.learnt(samples, scores, spec=device.spec, pool=device.pool_id, probes=probes)
             learnt.save(reference_path)
             said = f"learnt from {len(samples)} samples what is usual: {reference_path}"
-            result: dict[str, Any] = {"reference": str(reference_path), "samples": len(samples)}
-            print_result(result, [said], as_json=as_json, out=out)
+            result = {"reference": str(reference_path), "samples": len(samples), "spent_bits": spent}
+            print_result(result, [said, *_spent(spent)], as_json=as_json, out=out)
             return 0
         verdicts = []
         for part in in_windows(len(samples), window):
@@ -104,29 +123,39 @@ def monitor(
     lines.append(f"{len(alarms)} of {len(verdicts)} windows are not as before")
     if left:
         lines.append(f"{left} samples were left, fewer than a window")
+    lines += _spent(spent)
     result = {
         "windows": [verdict_document(one) for one in verdicts],
         "alarms": len(alarms),
         "left": left,
+        "spent_bits": spent,
     }
     print_result(result, lines, as_json=as_json, out=out)
     return _ALARM if alarms else 0
 
 
-def _read(path: Path, spec: InputSpec) -> Samples:
+def _spent(bits: float | None) -> list[str]:
+    return [] if bits is None else [f"bits spent so far: {bits:g}"]
+
+
+def _read(path: Path, spec: InputSpec, *, seed: int | None) -> Samples:
     if not path.is_dir():
         return read_samples(path, spec)
     files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     if not files:
         raise DataError(f"samples in {path}", "an empty folder", "check the path")
+    if seed is not None:
+        # Folders are often sorted by class, and windows of one class each would be unlike the reference.
+        files = [files[at] for at in np.random.default_rng(seed).permutation(len(files))]
     return np.concatenate([read_samples(file, spec) for file in files])
 
 
 def _asked(device: Device, samples: Samples, progress: Progress) -> Any:
     progress.start("ask the backend", len(samples))
-    parts = []
-    for start in range(0, len(samples), _AT_ONCE):
-        parts.append(device.infer(samples[start : start + _AT_ONCE]).scores)
-        progress.advance(min(start + _AT_ONCE, len(samples)))
+    scores = []
+    for number, sample in enumerate(samples):
+        # One by one: samples of one request go through the same bundle, and would not be independent.
+        scores.append(device.infer(sample).scores)
+        progress.advance(number + 1)
     progress.finish()
-    return np.concatenate(parts)
+    return np.concatenate(scores)

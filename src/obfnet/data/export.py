@@ -1,6 +1,8 @@
 """A case's samples as picture files, one folder a class: for other tools, and for `obfnet protect`."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -42,7 +44,7 @@ def png_bytes(sample: npt.NDArray[np.float32]) -> bytes:
 def export_pictures(
     dataset: Dataset, out: Path, *, part: str, most: int | None, progress: Progress
 ) -> dict[str, int]:
-    """Writes the samples of one part as PNG files, `out/CLASS/NUMBER.png`.
+    """Writes the samples of one part as PNG files, `out/CLASS/NUMBER.png`; a former export is replaced.
 
     Args:
         dataset: A loaded case of pictures.
@@ -62,7 +64,7 @@ def export_pictures(
         raise UsageError("a case of pictures", f"{dataset.spec.kind} ({dataset.spec.name})", "name another")
     split, written = getattr(dataset, part), Counter[str]()
     progress.start("write pictures", len(split.labels))
-    with claim_output(out, kind="pictures"):
+    with claim_output(out, kind="pictures"), _whole(out):
         for number, label in enumerate(split.labels):
             name = dataset.spec.classes[label]
             if most is None or written[name] < most:
@@ -73,3 +75,22 @@ def export_pictures(
             progress.advance(number + 1)
     progress.finish()
     return dict(written)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    # Pictures of another part, or half of one, must not pass for what was asked for.
+    _clear(folder)
+    try:
+        yield
+    except BaseException:
+        _clear(folder)
+        raise
+
+
+def _clear(folder: Path) -> None:
+    for former in folder.glob("*/*.png"):
+        former.unlink()
+    for former in folder.iterdir():
+        if former.is_dir() and not any(former.iterdir()):
+            former.rmdir()

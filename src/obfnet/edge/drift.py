@@ -1,8 +1,8 @@
 """Whether samples and answers are still distributed as they were when a device was set up.
 
-Nothing of a single sample is kept: only how many samples of a window lie between fixed limits of a few
-quantities, and how many got each label. Two such tables are compared by a test whose rate of false alarms is
-known. Where the tables come from, and what is done about an alarm, is `monitor`'s.
+No sample is kept: only how many samples of a window lie between rounded limits of a few quantities, and how
+many got each label. Two such tables are compared by a test whose rate of false alarms is known. Where the
+tables come from, and what is done about an alarm, is `monitor`'s.
 """
 
 import math
@@ -31,6 +31,8 @@ FEWEST_KNOWN: Final = 1_000
 """Samples that a reference is made of at least."""
 
 _BINS: Final = 8
+# Limits are rounded, so that none is the value of a sample.
+_DIGITS: Final = 3
 # With fewer than so many expected in a cell, the distribution of the test's statistic is not to be trusted.
 _FEWEST_EXPECTED: Final = 10
 _LEAST_SPREAD: Final = 1e-9
@@ -98,7 +100,7 @@ class Limits:
         for name, values in known.items():
             if name != "label":
                 # Where many samples have the same value, limits fall together and are one.
-                found[name] = np.unique(np.quantile(values, shares)).astype(np.float64)
+                found[name] = np.unique([_rounded(limit) for limit in np.quantile(values, shares)])
         return cls(found)
 
     def count(self, seen: Mapping[str, Floats]) -> dict[str, Counts]:
@@ -151,7 +153,7 @@ def moved(known: Mapping[str, Counts], window: Mapping[str, Counts]) -> list[Mov
 def homogeneity(known: Counts, window: Counts) -> float:
     """Chance of two tables as different as these, where both are of the same distribution.
 
-    Cells of which the window is expected to have few are taken together.
+    Cells of which the window is expected to have few are taken together until it is expected to have enough.
 
     Args:
         known: `(cells,)` ≥ 0.
@@ -164,13 +166,14 @@ def homogeneity(known: Counts, window: Counts) -> float:
     if not total or not of_window:
         return 1.0
     expected = (known + window) * (of_window / (total + of_window))
-    small = expected < _FEWEST_EXPECTED
-    cells = [np.append(counts[~small], counts[small].sum()) for counts in (known, window)]
-    both = cells[0] + cells[1]
-    kept = both > 0
-    first, second, both = cells[0][kept], cells[1][kept], both[kept]
-    if len(both) < 2:
+    rarest = np.argsort(expected, kind="stable")
+    reached = np.searchsorted(np.cumsum(expected[rarest]), _FEWEST_EXPECTED) + 1
+    small = max(int(reached), int((expected < _FEWEST_EXPECTED).sum()))
+    if small >= len(expected):
         return 1.0
+    few, others = rarest[:small], rarest[small:]
+    first, second = (np.append(counts[others], counts[few].sum()) for counts in (known, window))
+    both = first + second
     ratio = math.sqrt(of_window / total)
     statistic = float(((first * ratio - second / ratio) ** 2 / both).sum())
     return chi_squared_tail(statistic, len(both) - 1)
@@ -199,6 +202,10 @@ def chi_squared_tail(statistic: float, freedom: int) -> float:
         for power in np.arange(start, freedom / 2, 1.0)
     ]
     return min(1.0, math.fsum(terms) + (math.erfc(math.sqrt(half)) if freedom % 2 else 0.0))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
 
 
 def limits_and_counts(document: Any, *, wanted: str) -> tuple[Limits, dict[str, Counts]]:

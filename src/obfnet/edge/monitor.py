@@ -18,7 +18,16 @@ import numpy.typing as npt
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import write_json
 from obfnet.core.spec import InputSpec, Samples
-from obfnet.edge.drift import OF_SAMPLES, Counts, Limits, Moved, limits_and_counts, moved, quantities
+from obfnet.edge.drift import (
+    OF_ANSWERS,
+    OF_SAMPLES,
+    Counts,
+    Limits,
+    Moved,
+    limits_and_counts,
+    moved,
+    quantities,
+)
 
 WINDOW: Final = 500
 """Requests that are judged together."""
@@ -128,12 +137,14 @@ class Verdict:
         requests: In it.
         moved: Quantities that are distributed otherwise than in the reference.
         probe_change: Largest change of a score of the samples of noise; None where none were asked.
+        other_classes: Whether an answer had another number of scores than in the reference.
     """
 
     number: int
     requests: int
     moved: tuple[Moved, ...]
     probe_change: float | None
+    other_classes: bool = False
 
     @property
     def samples_moved(self) -> bool:
@@ -144,7 +155,8 @@ class Verdict:
     def model_changed(self) -> bool:
         """Whether the backend's model answers the same request otherwise than before."""
         # Not a number is a change too.
-        return self.probe_change is not None and not self.probe_change <= _SAME_SCORE
+        changed = self.probe_change is not None and not self.probe_change <= _SAME_SCORE
+        return changed or self.other_classes
 
     @property
     def alarm(self) -> bool:
@@ -155,10 +167,12 @@ class Verdict:
         """The same in words."""
         named = ", ".join(f"{one.quantity} (p {one.p_value:.1g})" for one in self.moved)
         if self.model_changed:
-            finding = (
-                "the backend's model has changed: the same requests get other scores (by up to "
-                f"{self.probe_change:.3g}); train the pool anew for it"
+            how = (
+                "its answers are of other classes"
+                if self.other_classes
+                else f"the same requests get other scores (by up to {self.probe_change:.3g})"
             )
+            finding = f"the backend's model has changed: {how}; train the pool anew for it"
         elif self.samples_moved:
             finding = (
                 "samples are not what they were; see that the sensor is well, or train the pool for these"
@@ -194,12 +208,12 @@ class Monitor:
             raise UsageError(f"windows of at least {FEWEST_A_WINDOW} requests", str(window), "raise --window")
         self._reference, self._spec, self._window = reference, spec, window
         self._counts = self._fresh()
-        self._judged = 0
+        self._judged, self._other_classes = 0, False
 
     @property
     def waiting(self) -> int:
         """Requests of the window that is not yet full."""
-        return int(self._counts["label"].sum())
+        return int(self._counts["mean"].sum())
 
     def observe(self, raw: Samples, scores: Scores) -> bool:
         """Counts requests, at most as many as `window` still takes.
@@ -212,21 +226,21 @@ class Monitor:
             Whether the window is full and waits for `judge`.
 
         Raises:
-            UsageError: more requests than the window takes, or answers of another number of classes.
+            UsageError: more requests than the window takes.
         """
-        if scores.shape[1] != len(self._reference.counts["label"]):
-            raise UsageError(
-                f"scores of {len(self._reference.counts['label'])} classes, as the reference has",
-                str(scores.shape[1]),
-                "learn it again for this backend",
-            )
         if self.waiting + len(raw) > self._window:
             raise UsageError(
                 f"at most {self._window - self.waiting} more requests",
                 str(len(raw)),
                 "judge the window first",
             )
-        found = self._reference.limits.count(quantities(self._spec.from_wire(raw), scores))
+        classes = len(self._counts["label"])
+        known = scores if scores.shape[1] == classes else np.zeros((len(raw), classes), np.float32)
+        found = self._reference.limits.count(quantities(self._spec.from_wire(raw), known))
+        if known is not scores:
+            # Another model for certain; its answers have no cells to be counted in.
+            self._other_classes = True
+            found |= {name: np.zeros_like(self._counts[name]) for name in OF_ANSWERS}
         self._counts = {name: self._counts[name] + counts for name, counts in found.items()}
         return self.waiting == self._window
 
@@ -242,15 +256,20 @@ class Monitor:
             requests=self.waiting,
             moved=tuple(moved(self._reference.counts, self._counts)),
             probe_change=self._change(probes),
+            other_classes=self._other_classes or (probes is not None and self._differ(probes)),
         )
-        self._counts = self._fresh()
+        self._counts, self._other_classes = self._fresh(), False
         return verdict
 
     def _change(self, probes: Scores | None) -> float | None:
         before = self._reference.probes
-        if probes is None or not len(before):
+        if probes is None or not len(before) or self._differ(probes):
             return None
-        return float(np.abs(probes - before).max()) if probes.shape == before.shape else math.inf
+        return float(np.abs(probes - before).max())
+
+    def _differ(self, probes: Scores) -> bool:
+        before: Scores = self._reference.probes
+        return len(before) > 0 and probes.shape != before.shape
 
     def _fresh(self) -> dict[str, Counts]:
         return {name: np.zeros_like(counts) for name, counts in self._reference.counts.items()}
@@ -268,6 +287,10 @@ def in_windows(count: int, window: int) -> Iterator[slice]:
         yield slice(start, start + window)
 
 
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def verdict_document(verdict: Verdict) -> dict[str, Any]:
     """A verdict, JSON-ready."""
     return {
@@ -276,7 +299,8 @@ def verdict_document(verdict: Verdict) -> dict[str, Any]:
         "alarm": verdict.alarm,
         "samples_moved": verdict.samples_moved,
         "model_changed": verdict.model_changed,
-        "probe_change": verdict.probe_change,
+        "probe_change": _number(verdict.probe_change),
+        "other_classes": verdict.other_classes,
         "moved": [{"quantity": one.quantity, "p_value": one.p_value} for one in verdict.moved],
         "sentence": verdict.sentence(),
     }

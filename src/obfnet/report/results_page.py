@@ -318,7 +318,8 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
 
 def _monitor_rows(figures: dict[str, Any]) -> Rows:
     false, window = figures["false_alarms"], figures["window"]
-    rows = [(f"false alarms, windows of {window}", f"{false['alarms']} in {false['windows']}")]
+    rate = f"{false['alarms']} in {false['windows']}; a rate of at most {false['rate_at_most']:.2%} (95 %)"
+    rows = [(f"false alarms, windows of {window}, a pool of {figures['networks']}", rate)]
     for name, seen in figures["changes"].items():
         what = f"{name}: windows in which it is seen by counts, by samples of noise"
         rows.append((what, f"{seen['seen']:.0%}, {seen['seen_by_probes']:.0%} of {seen['windows']}"))

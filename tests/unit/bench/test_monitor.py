@@ -24,7 +24,7 @@ def test_changes_are_seen_and_little_else(tmp_path: Path) -> None:
         )
         for seed in (0, 1)
     )
-    settings = PoolSettings(hidden=16, count=1, schedule=Schedule(epochs=4))
+    settings = PoolSettings(hidden=16, count=4, schedule=Schedule(epochs=4))
     train_obfuscation(digits, networks[0], out=tmp_path / "pool", key=key, settings=settings)
     trust = Trust(explicit=(public_key_text(key),))
 
@@ -38,8 +38,10 @@ def test_changes_are_seen_and_little_else(tmp_path: Path) -> None:
 
     result = measured()
     assert (result["window"], result["samples"], result["reference"]) == (500, 1_797, 1_000)
+    assert result["networks"] == 4
     assert result["false_alarms"]["windows"] == 40
     assert result["false_alarms"]["alarms"] <= 1
+    assert 0.03 < result["false_alarms"]["rate_at_most"] < 0.13
     assert set(result["changes"]) == {"inverted", "blurred", "another model 1"}
     for name, seen in result["changes"].items():
         assert seen["seen_by_probes"] == (1.0 if name.startswith("another") else 0.0)

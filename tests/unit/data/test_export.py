@@ -31,6 +31,20 @@ def test_pictures_are_the_samples_in_a_folder_of_their_class(tmp_path: Path) -> 
     # The same command again gives the same files.
     assert export_pictures(digits, tmp_path / "out", part="test", most=7, progress=Silent()) == written
     assert sorted((tmp_path / "out").rglob("*.png")) == files
+    # Others take their place and are not mixed with them.
+    export_pictures(digits, tmp_path / "out", part="train", most=2, progress=Silent())
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 20
+
+
+def test_a_stopped_export_leaves_no_pictures(tmp_path: Path) -> None:
+    class Stopped(Silent):
+        def advance(self, done: int, note: str = "") -> None:
+            if done == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_pictures(load_case("digits"), tmp_path / "out", part="test", most=None, progress=Stopped())
+    assert not list((tmp_path / "out").rglob("*.png"))
 
 
 def test_a_foreign_folder_and_sounds_are_refused(tmp_path: Path) -> None:

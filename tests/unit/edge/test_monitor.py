@@ -7,7 +7,7 @@ import pytest
 
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.spec import InputSpec
-from obfnet.edge.monitor import Monitor, Reference, probe_samples
+from obfnet.edge.monitor import Monitor, Reference, probe_samples, verdict_document
 
 SPEC = InputSpec(shape=(1, 6, 6), dtype="float32", low=0.0, high=1.0, layout="CHW", preprocessing="none")
 
@@ -121,12 +121,22 @@ def test_another_pools_file_and_none_are_refused(reference, tmp_path):
         Reference.load(path, pool="q" * 64)
 
 
-def test_windows_that_are_too_small_and_answers_of_other_classes_are_refused(reference):
+def test_windows_that_are_too_small_are_refused(reference):
     with pytest.raises(UsageError, match="windows of at least 100 requests, got 99"):
         Monitor(reference, SPEC, window=99)
-    raw, _ = requests(10, seed=0)
-    with pytest.raises(UsageError, match="scores of 3 classes"):
-        Monitor(reference, SPEC).observe(raw, np.zeros((10, 4), np.float32))
+
+
+def test_answers_of_other_classes_are_another_model(reference):
+    raw, _ = requests(500, seed=1)
+    for scores, probes in ((4, 3), (3, 4), (4, 4), (2, None)):
+        _, answers = requests(500, seed=1)
+        answers = np.resize(answers, (500, scores)).astype(np.float32)
+        given = None if probes is None else np.ones((16, probes), np.float32)
+        said = verdict(reference, raw, answers, given)
+        assert said.model_changed
+        assert "its answers are of other classes" in said.sentence()
+        assert not said.samples_moved
+        json.dumps(verdict_document(said), allow_nan=False)
 
 
 def test_samples_of_noise_are_legal_and_always_the_same():

@@ -90,13 +90,18 @@ def test_without_a_word_an_audit_sees_the_rich_level_in_every_engine(bundle: Bun
 
 
 def test_an_audit_scores_what_a_device_sends_that_keeps_the_share(bundle: Bundle, digits: Dataset) -> None:
-    samples = digits.test.samples[:300]
-    session = ObfuscationSession(bundle)
-    by_device = obfuscate_graded(samples, [(session, bundle.manifest)] * len(samples), BudgetMeter("pool"))
+    # Sorted by label, as test samples often are: the order that samples come in must not be that of the file.
+    order = np.argsort(digits.test.labels, kind="stable")[:300]
+    samples = digits.test.samples[order]
+    came = np.random.default_rng(0).permutation(len(samples))
+    session, meter = ObfuscationSession(bundle), BudgetMeter("pool")
+    by_device = obfuscate_graded(samples[came], [(session, bundle.manifest)] * len(samples), meter)
     known = KnownNetwork.of(bundle)
     scored = known.in_turn(as_unit(samples))
-    assert np.array_equal(scored[:], as_unit(by_device))
+    assert np.array_equal(scored[:][came], as_unit(by_device))
+    assert np.array_equal(scored[7:9], scored[:][7:9])
     assert not np.array_equal(scored[:], known.obfuscate(as_unit(samples)))
+    assert len(known.in_turn(as_unit(samples[:0]))) == 0
 
 
 def test_a_device_keeps_the_share_and_counts_what_it_sends(
