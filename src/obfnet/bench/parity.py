@@ -30,7 +30,8 @@ def measure_parity(bundle: Bundle, samples: AnyRows) -> dict[str, int]:
         `torch`: those that differ when torch runs the graph, in such batches; `outputs`: how many different
         ones the device gave.
     """
-    session, known = ObfuscationSession(bundle), KnownNetwork(bundle.graph, wire=bundle.input)
+    # With leave where there are two levels, as the session.
+    session, known = ObfuscationSession(bundle), KnownNetwork.of(bundle)
     module = known.differentiable().eval()
     found = {"samples": 0, "in_batches": 0, "torch": 0}
     outputs: set[bytes] = set()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from obfnet.attacks.known_network import KnownNetwork
+from obfnet.bench.parity import measure_parity
 from obfnet.bundle import Bundle, Trust, load_or_create_coordinator_key, public_key_text, read_pool, verify
 from obfnet.bundle.chance import Leave
 from obfnet.bundle.chance_cut import check_budget
@@ -102,6 +103,13 @@ def test_an_audit_scores_what_a_device_sends_that_keeps_the_share(bundle: Bundle
     assert np.array_equal(scored[7:9], scored[:][7:9])
     assert not np.array_equal(scored[:], known.obfuscate(as_unit(samples)))
     assert len(known.in_turn(as_unit(samples[:0]))) == 0
+
+
+def test_engines_and_batches_agree_on_the_rich_level(bundle: Bundle, digits: Dataset) -> None:
+    found = measure_parity(bundle, digits.test.samples)
+    assert found["samples"] == len(digits.test.labels)
+    # Rounding before a sign may turn a few; leave forgotten in one of them would be a fifth.
+    assert max(found["in_batches"], found["torch"]) <= 0.02 * found["samples"]
 
 
 def test_a_device_keeps_the_share_and_counts_what_it_sends(
