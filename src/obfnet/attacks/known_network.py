@@ -116,6 +116,11 @@ class KnownNetwork:
         shape = self.obfuscate(raw[:1]).shape[1:]
         return Rows(lambda index: self._obfuscated(raw[index], leave[index]), (len(raw), *shape), np.float32)
 
+    def sent_once(self, raw: AnyRows) -> AnyRows:
+        """As `in_turn`, of one sending: where lots are drawn they are drawn now, for whoever looks at it."""
+        rows = self.in_turn(raw)
+        return rows[:] if self._chance is not None and self._chance.random else rows
+
     def _unsure(self, raw: Samples) -> npt.NDArray[np.bool_]:
         rich, poor = (
             self._obfuscated(raw, np.full((len(raw), self._width), leave)) for leave in (True, False)

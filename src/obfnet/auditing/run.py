@@ -25,7 +25,7 @@ from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
 from obfnet.data.cases import CASES, load_case
-from obfnet.data.rows import AnyRows, mapped
+from obfnet.data.rows import mapped
 from obfnet.report.audit_page import render_audit
 from obfnet.training.classifier import answers
 from obfnet.training.inference import InferenceNetwork, load_inference
@@ -300,10 +300,7 @@ def subject_of_bundles(
     budget = settings.spending()
     known = tuple(KnownNetwork.of(bundle) for bundle in bundles)
     # Whatever the wire's type, attackers and the network see float32 in [0, 1].
-    received: AnyRows = known[0].in_turn(mapped(dataset.test.samples, as_unit))
-    if bundles[0].manifest.draws:
-        # Sent once: what is answered and what is attacked are the same requests.
-        received = received[:]
+    received = known[0].sent_once(mapped(dataset.test.samples, as_unit))
     return subject_of_sessions(
         dataset,
         known,

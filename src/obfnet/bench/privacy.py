@@ -25,7 +25,7 @@ from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
 from obfnet.core.spec import as_unit
 from obfnet.data.cases import load_case
-from obfnet.data.rows import AnyRows, mapped
+from obfnet.data.rows import mapped
 from obfnet.edge.timing import time_obfuscation
 from obfnet.training.classifier import accuracy, answers
 
@@ -197,10 +197,7 @@ def _audited(
     inference = own or inference_for(cell, dataset, at)
     bundle = obfuscation_for(cell, dataset, inference, at)
     known, budget = KnownNetwork.of(bundle), settings.spending()
-    received: AnyRows = known.in_turn(mapped(dataset.test.samples, as_unit))
-    if bundle.manifest.draws:
-        # Sent once: what is answered and what is attacked are the same requests.
-        received = received[:]
+    received = known.sent_once(mapped(dataset.test.samples, as_unit))
     answered = answers(inference.network, received)
     subject = subject_of_sessions(
         dataset,

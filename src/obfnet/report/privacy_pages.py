@@ -21,16 +21,17 @@ from obfnet.report.plotting import COLOURS, GREY, MARKERS, add_legend, draw_svg,
 from obfnet.report.wording import percent, several, similarity
 
 _ABOUT: Final = """\
-Every row is an audit of one obfuscation network by all attacks of the budget named, threat level T2 and the
-weaker ones: *leakage* is that of the worst attack, from 0 (what the label alone gives) to 1 (what the same
-attack gets from raw data); every figure of leakage is a lower bound. *SSIM* is that of the attack with the
-best guesses, beside what the same attack gets from the label alone and from raw data. The *budget* alone is a
-guarantee, and bounds all attacks. *Device-only* classifies raw samples on the device at O's cost; *head*
-classifies what is sent, at O's cost: where it is as accurate as the backend, the backend adds no accuracy to
-the code. *Selective raw* is the device-only classifier that sends the samples raw that it is least sure of:
-its mean leakage is the share sent, its worst sample's is 1. A row is *worthwhile* where it is at least 5
-points better than device-only and head, and 1 point better than selective raw of the same mean leakage, at
-a mean of at most 0.15 and a 95th percentile of at most 0.6.
+Every row is an audit of one obfuscation network with the budget named, by attacks of threat level T2
+and weaker ones: all that the budget runs, or those that its command names (the result file has each
+row's). *Leakage* is that of the worst attack, from 0 (what the label alone gives) to 1 (what the same
+attack gets from raw data); every figure of leakage is a lower bound. *SSIM* is that of the attack with
+the best guesses, beside what the same attack gets from the label alone and from raw data. The *budget*
+alone is a guarantee, and bounds all attacks. *Device-only* classifies raw samples on the device at O's
+cost; *head* classifies what is sent, at O's cost: where it is as accurate as the backend, the backend
+adds no accuracy to the code. *Selective raw* is the device-only classifier that sends the samples raw
+that it is least sure of: its mean leakage is the share sent, its worst sample's is 1. A row is
+*worthwhile* where it is at least 5 points better than device-only and head, and 1 point better than
+selective raw of the same mean leakage, at a mean of at most 0.15 and a 95th percentile of at most 0.6.
 """
 _MARGIN: Final = 0.01
 _CLEARLY: Final = 0.05
@@ -51,7 +52,7 @@ def privacy_page(results: Sequence[Mapping[str, Any]], stem: str = "privacy") ->
     """
     rows = _rows(results)
     parts = ["# Protections: accuracy against leakage", "", "Written by `make docs` from these results:", ""]
-    parts += [f"- `{result['command']}`" for result in results]
+    parts += [f"- `{command}`" for command in dict.fromkeys(row["command"] for row in rows)]
     parts += ["", _ABOUT]
     for case, of_case in _by_case(rows).items():
         findings = _findings(of_case)
@@ -105,7 +106,11 @@ def main() -> None:
 
 
 def _rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
-    rows = [{**row, "audit": result["budget"]} for result in results for row in result["rows"]]
+    rows = [
+        {"command": result["command"], **row, "audit": result["budget"]}
+        for result in results
+        for row in result["rows"]
+    ]
     return sorted(rows, key=lambda row: row["protection"] != "published")
 
 
