@@ -24,7 +24,7 @@ from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
-from obfnet.data.cases import CASES, load_case
+from obfnet.data.cases import load_case
 from obfnet.data.rows import mapped
 from obfnet.report.audit_page import render_audit
 from obfnet.training.classifier import answers
@@ -266,7 +266,8 @@ def _opened(
         data_dir=request.data_dir,
         skip_bad=request.skip_bad,
         progress=progress,
-        shape=_shape_of_own(request.case or "", bundles[0]),
+        # Pictures took the size of the model that the pool was made for.
+        shape=bundles[0].input.unit_shape if "resized" in bundles[0].input.preprocessing else None,
     )
     wanted = bundles[0].input.unit_shape
     if dataset.spec.input.shape != wanted:
@@ -274,12 +275,6 @@ def _opened(
             f"a case with samples of shape {wanted}", str(dataset.spec.input.shape), "give another --case"
         )
     return bundles, dataset, network
-
-
-def _shape_of_own(case: str, bundle: Bundle) -> tuple[int, ...] | None:
-    # The pictures of a folder take the size of the model that the pool was made for.
-    resized = "resized" in bundle.input.preprocessing
-    return bundle.input.unit_shape if resized and case not in CASES.names() else None
 
 
 def subject_of_bundles(

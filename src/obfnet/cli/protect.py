@@ -53,10 +53,21 @@ _COUNT: Final = click.IntRange(1)
 @click.option(
     "--hidden", type=_COUNT, default=None, help="Width of the bottleneck.  [default: one that fits]"
 )
-@click.option("--max-macs", type=_COUNT, default=None, help="Most multiply-accumulates of O a sample.")
+@click.option(
+    "--max-macs",
+    type=_COUNT,
+    default=None,
+    help="Most multiply-accumulates of O a sample.  [default: 40 million]",
+)
 @click.option("--max-parameters", type=_COUNT, default=None, help="Most parameters of O.")
 @click.option(
     "--epochs", type=float, default=None, help="Passes over the training samples.  [default: by their number]"
+)
+@click.option(
+    "--device-only-epochs",
+    type=float,
+    default=None,
+    help="The same of the device-only classifier of O's cost.  [default: by their number]",
 )
 @click.option(
     "--shape", default="", help="Of one sample as the model takes it, 3,224,224.  [default: the model's]"
@@ -92,6 +103,7 @@ def protect(
     max_macs: int | None,
     max_parameters: int | None,
     epochs: float | None,
+    device_only_epochs: float | None,
     shape: str,
     layout: str,
     span: str,
@@ -141,6 +153,7 @@ def protect(
         max_macs=max_macs,
         max_parameters=max_parameters,
         epochs=epochs,
+        device_only_epochs=device_only_epochs,
         labels=labels == "own",
         classes=comma_separated(classes),
         budget=budget,

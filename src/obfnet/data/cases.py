@@ -18,6 +18,8 @@ from obfnet.core.registry import Registry
 from obfnet.data.case import CaseSpec, Dataset, Loading, Origin, origins
 from obfnet.data.fetch import Attempt, FileSpec, NoSourceError, Obtained, Sources, locate, obtain
 from obfnet.data.mirrors import Network
+from obfnet.data.pictures import picture_input, resized_pictures
+from obfnet.data.rows import mapped
 from obfnet.data.table import Split, SplitRule, Table, cut
 
 
@@ -56,11 +58,12 @@ def case_spec(name: str, *, shape: tuple[int, ...] | None = None) -> CaseSpec:
 
     Args:
         name: Of the case, or a path.
-        shape: `(C, H, W)` that the pictures of a folder are brought to; None leaves it to the folder.
+        shape: `(C, H, W)` that pictures are brought to; None leaves them as they are, or leaves it to the
+            folder.
 
     Raises:
         UnknownNameError: no such case, and nothing at such a path; lists the known ones.
-        UsageError: a case with samples of another shape.
+        UsageError: sounds, and a shape that is not theirs.
         DataError: what is at the path cannot be a case.
     """
     if name not in CASES.names() and (Path(name).exists() or "/" in name or name.endswith(".csv")):
@@ -68,11 +71,13 @@ def case_spec(name: str, *, shape: tuple[int, ...] | None = None) -> CaseSpec:
 
         return folder_case(Path(name), shape=shape)
     spec = CASES.get(name)
-    if shape is not None and spec.input.unit_shape != shape:
+    if shape is None or spec.input.unit_shape == shape:
+        return spec
+    if spec.kind != "pictures":
         raise UsageError(
             f"a case with samples of shape {shape}", f"{spec.input.unit_shape} of {name}", "give another one"
         )
-    return spec
+    return replace(spec, input=picture_input(shape[0], (shape[1], shape[2])))
 
 
 def load_case(
@@ -107,6 +112,8 @@ def load_case(
         MissingExtraError: the package that carries the samples is not installed.
     """
     spec = case_spec(name, shape=shape)
+    # As the files have them: what a folder's loader gives is brought to its shape already.
+    stored = CASES.get(name) if name in CASES.names() else spec
     rule, value = split_rule(spec, split)
 
     def fetch(files: tuple[FileSpec, ...]) -> list[Obtained]:
@@ -120,7 +127,7 @@ def load_case(
             progress=progress,
             skip_bad=skip_bad,
         )
-        return _resolve(spec.loader)(spec, loading), loading
+        return _resolve(spec.loader)(stored, loading), loading
 
     try:
         table, loading = attempt()
@@ -130,6 +137,10 @@ def load_case(
         # The preferred file cannot be had; another one of the case may.
         fetch_case(name, data_dir=data_dir, progress=progress, network=network)
         table, loading = attempt()
+    if stored is not spec:
+        channels, height, width = spec.input.unit_shape
+        brought = partial(resized_pictures, channels=channels, size=(height, width))
+        table = replace(table, samples=mapped(table.samples, brought))
     loaded = split_table(spec, table, rule, value=value)
     return replace(
         loaded,

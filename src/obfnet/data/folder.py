@@ -20,7 +20,7 @@ from obfnet.data.case import CaseSpec, Loading, Recipe
 from obfnet.data.division import assign_splits
 from obfnet.data.listing import Listing, list_samples
 from obfnet.data.mfcc import PREPROCESSING, speech_features
-from obfnet.data.pictures import Picture, decode_picture
+from obfnet.data.pictures import Picture, decode_picture, picture_input
 from obfnet.data.prepared import Entry, prepare
 from obfnet.data.table import TEST, TRAIN, VALIDATION, Attribute, SplitRule, Table
 from obfnet.data.wav import read_wav
@@ -190,7 +190,7 @@ def _content(path: Path, name: str) -> bytes:
 
 def _picture_spec(listing: Listing, shape: tuple[int, ...] | None) -> InputSpec:
     if shape is not None:
-        return _spec_of(shape[0], (shape[1], shape[2]))
+        return picture_input(shape[0], (shape[1], shape[2]))
     step = max(1, len(listing.entries) // _LOOKED_AT)
     seen = [
         picture
@@ -200,14 +200,7 @@ def _picture_spec(listing: Listing, shape: tuple[int, ...] | None) -> InputSpec:
     sizes = {picture.original_size for picture in seen}
     size = next(iter(sizes)) if len(sizes) == 1 and max(*next(iter(sizes))) <= _SIZE else (_SIZE, _SIZE)
     grey = bool(seen) and all((picture.pixels == picture.pixels[:1]).all() for picture in seen)
-    return _spec_of(1 if grey else 3, size)
-
-
-def _spec_of(channels: int, size: tuple[int, int]) -> InputSpec:
-    described = f"{'grey' if channels == 1 else 'RGB'} uint8, centred and resized to {size[0]}x{size[1]}"
-    return InputSpec(
-        shape=(channels, *size), dtype="uint8", low=0.0, high=255.0, layout="CHW", preprocessing=described
-    )
+    return picture_input(1 if grey else 3, size)
 
 
 def _looked_at(listing: Listing, path: Path) -> Picture | None:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.core.errors import DataError, MissingExtraError, UsageError
+from obfnet.core.spec import InputSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Transpose
@@ -133,6 +134,12 @@ def jpeg_bytes(sample: npt.NDArray[Any], *, quality: int = 75) -> bytes:
         >>> decode_picture(data, name="black", channels=1, size=None).pixels.max()
         np.uint8(0)
     """
+    file = io.BytesIO()
+    _image_of(sample).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def _image_of(sample: npt.NDArray[Any]) -> "Image":
     if sample.ndim != 3 or len(sample) not in _MODES or sample.dtype not in (np.uint8, np.float32):
         got = f"{sample.shape} {sample.dtype}"
         raise UsageError("a sample (1 or 3, H, W) of uint8 or float32", got, "pass one picture")
@@ -142,9 +149,51 @@ def jpeg_bytes(sample: npt.NDArray[Any], *, quality: int = 75) -> bytes:
         raise MissingExtraError("PIL", "pictures") from exc
     scaled = sample if sample.dtype == np.uint8 else np.rint(sample.clip(0, 1) * 255).astype(np.uint8)
     pixels = np.ascontiguousarray(scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0))
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    return Image.fromarray(pixels)
+
+
+def resized_pictures(
+    samples: npt.NDArray[Any], *, channels: int, size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Pictures of another size and colour, as `decode_picture` would have given them from lossless files.
+
+    Args:
+        samples: `(N, C, H, W)`, C of 1 or 3: uint8, or float32 in [0, 1].
+        channels: 1 (grey) or 3 (RGB).
+        size: Height and width of the result, ≥ 1.
+
+    Returns:
+        `(N, channels, *size)` uint8.
+
+    Raises:
+        UsageError: the samples are no pictures.
+        MissingExtraError: Pillow is not installed.
+
+    Example:
+        >>> resized_pictures(np.ones((2, 1, 8, 8), np.float32), channels=3, size=(16, 12)).shape
+        (2, 3, 16, 12)
+    """
+    mode = _MODES[channels]
+    resized = np.empty((len(samples), channels, *size), np.uint8)
+    for place, sample in enumerate(samples):
+        image = _image_of(sample)
+        box = _centred((0, 0, *image.size), size)
+        resized[place] = _pixels(_resampled(image, mode, size, box))
+    return resized
+
+
+def picture_input(channels: int, size: tuple[int, int]) -> InputSpec:
+    """What pictures of one size are on the wire: uint8 pixels, channels first.
+
+    Raises:
+        UsageError: neither 1 nor 3 channels.
+    """
+    if channels not in _MODES:
+        raise UsageError("pictures of 1 or 3 channels", f"{channels}", "correct the shape")
+    described = f"{'grey' if channels == 1 else 'RGB'} uint8, centred and resized to {size[0]}x{size[1]}"
+    return InputSpec(
+        shape=(channels, *size), dtype="uint8", low=0.0, high=255.0, layout="CHW", preprocessing=described
+    )
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:

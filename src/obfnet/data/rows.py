@@ -19,7 +19,9 @@ from obfnet.core.errors import DataError, OutputError
 from obfnet.core.spec import Samples
 
 Indices = npt.NDArray[np.int64]
+# Samples looked at together: fewer of large ones, whatever a network makes of them.
 _BATCH: Final = 256
+_BATCH_VALUES: Final = 2**22
 
 
 @final
@@ -87,8 +89,14 @@ def taken(rows: AnyRows, index: Indices) -> AnyRows:
     return rows.take(index) if isinstance(rows, Rows) else rows[index]
 
 
-def batches(rows: AnyRows, size: int = _BATCH) -> Iterator[Samples]:
-    """All rows in their order, `size` at a time."""
+def batches(rows: AnyRows, size: int | None = None) -> Iterator[Samples]:
+    """All rows in their order, `size` at a time; None takes 256, or fewer of large ones.
+
+    Example:
+        >>> [len(some) for some in batches(np.zeros((50, 3, 224, 224), np.uint8))]
+        [27, 23]
+    """
+    size = size or max(1, min(_BATCH, _BATCH_VALUES // math.prod(rows.shape[1:])))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 

@@ -64,7 +64,7 @@ def measure(
 
     # As a device sends them that keeps to what its bundle promises.
     each = {bundle.name: share_right(KnownNetwork.of(bundle).in_turn(raw)) for bundle in pool.bundles}
-    recipe = inference_recipe(dataset.spec, "device-only")
+    recipe = inference_recipe(dataset.spec, "device-only", epochs=settings.device_only_epochs)
     rival = train_device_only(
         dataset,
         manifest.macs,
@@ -89,6 +89,7 @@ def measure(
             "device_only": accuracy(rival, dataset.test),
             "device_only_parameters": count_parameters(rival),
             "device_only_macs": count_macs(rival, dataset.spec.input.unit_shape),
+            "device_only_epochs": recipe.schedule.epochs,
             "samples": len(labels),
         },
         "obfuscation": {

@@ -136,7 +136,7 @@ def protect(
                 classes=understood.classes,
             ),
             hidden=settings.hidden,
-            max_macs=settings.max_macs,
+            max_macs=settings.most_macs,
             max_parameters=settings.max_parameters,
         )
         pool = _trained(dataset, inference, settings, architecture, hidden, folder, progress)

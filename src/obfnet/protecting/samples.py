@@ -12,7 +12,7 @@ from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples, as_unit
 from obfnet.data.arrays import array_dataset, relabelled
 from obfnet.data.case import Dataset
-from obfnet.data.cases import CASES, case_spec, load_case
+from obfnet.data.cases import case_spec, load_case
 from obfnet.models.source import Model
 from obfnet.models.understand import Understood, understand
 from obfnet.models.wishes import Wishes, wire_shape
@@ -41,23 +41,19 @@ def prepared_samples(
             raise ModelError("pictures", f"{spec.kind} in {spec.name}", "sounds cannot be protected here yet")
         shape, layout = wire_shape(opened, wishes, of_data=spec.input.unit_shape)
         unit = _unit_shape(shape, layout)
-        own = str(data) not in CASES.names()
-        dataset = load_case(
-            str(data), data_dir=data_dir, skip_bad=skip_bad, progress=progress, shape=unit if own else None
-        )
+        dataset = load_case(str(data), data_dir=data_dir, skip_bad=skip_bad, progress=progress, shape=unit)
     else:
         samples, labels = (data, None) if isinstance(data, np.ndarray) else data
         if labels is None and settings.labels:
             raise UsageError("(samples, labels)", "samples alone", "give labels, or labels=False")
         dataset = array_dataset(samples, labels if settings.labels else None, classes=settings.classes)
         shape, layout = wire_shape(opened, wishes, of_data=dataset.spec.input.unit_shape)
-        unit = _unit_shape(shape, layout)
-    if dataset.spec.input.unit_shape != unit:
-        raise ModelError(
-            f"samples of {'x'.join(map(str, unit))}, as {opened.title} takes them",
-            "x".join(map(str, dataset.spec.input.unit_shape)),
-            "give a folder of pictures, which are resized, or --shape",
-        )
+        if (unit := _unit_shape(shape, layout)) != dataset.spec.input.unit_shape:
+            raise ModelError(
+                f"samples of {'x'.join(map(str, unit))}, as {opened.title} takes them",
+                "x".join(map(str, dataset.spec.input.unit_shape)),
+                "give a folder of pictures, which are resized, or --shape",
+            )
     names, order = _order(dataset.spec.classes, settings)
     if settings.labels and order is not None:
         dataset = relabelled(dataset, {part: order[getattr(dataset, part).labels] for part in PARTS}, names)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 DEFAULT_BITS: Final = 16
+MOST_MACS: Final = 40_000_000
+"""Of an obfuscation network, unless its width or another limit is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +21,11 @@ class ProtectSettings:
         count: Networks in the pool.
         architecture: Of the obfuscation networks; empty chooses one that fits.
         hidden: Width of its bottleneck; None chooses.
-        max_macs: Most multiply-accumulates of an obfuscation network.
+        max_macs: Most multiply-accumulates of an obfuscation network; None takes 40 million, or any number
+            for a width that is given.
         max_parameters: Most parameters.
         epochs: Passes over the training samples; None takes what suits their number.
+        device_only_epochs: The same of the device-only classifier beside them.
         labels: Whether the samples' labels are used; otherwise the model's own answers stand for them.
         classes: The samples' classes in the order of the model's outputs; empty takes their own order.
         budget: Of the audit.
@@ -40,11 +44,17 @@ class ProtectSettings:
     max_macs: int | None = None
     max_parameters: int | None = None
     epochs: float | None = None
+    device_only_epochs: float | None = None
     labels: bool = True
     classes: tuple[str, ...] = ()
     budget: str = "quick"
     attacks: tuple[str, ...] = ()
     seed: int = 0
+
+    @property
+    def most_macs(self) -> int | None:
+        """What an obfuscation network may cost; None for anything."""
+        return MOST_MACS if self.max_macs is None and self.hidden is None else self.max_macs
 
     @property
     def budget_bits(self) -> int | None:

@@ -24,15 +24,14 @@ def unit_tensor(samples: Samples) -> Tensor:
     return torch.from_numpy(as_unit(samples))
 
 
-def accuracy(network: nn.Module, split: Split, *, batch_size: int = 256) -> float:
+def accuracy(network: nn.Module, split: Split) -> float:
     """Share of samples that get the right label, in [0, 1]; each module's mode is put back.
 
     Args:
         network: Maps `(N, C, H, W)` float32 in [0, 1] to `(N, classes)` scores.
         split: Samples and labels.
-        batch_size: Samples at a time.
     """
-    right = answers(network, split.samples, batch_size=batch_size) == split.labels
+    right = answers(network, split.samples) == split.labels
     return float(right.mean())
 
 
@@ -41,7 +40,6 @@ def answers(
     samples: AnyRows,
     *,
     through: Callable[[Samples], Samples] | None = None,
-    batch_size: int = 256,
 ) -> npt.NDArray[np.int64]:
     """The label that a network gives to each sample; each module's mode is put back.
 
@@ -49,7 +47,6 @@ def answers(
         network: Maps `(N, C, H, W)` float32 in [0, 1] to `(N, classes)` scores.
         samples: `(N, C, H, W)` as the wire has them.
         through: What samples go through first, an obfuscation; None leaves them as they are.
-        batch_size: Samples at a time.
 
     Returns:
         `(N,)` int64.
@@ -58,7 +55,7 @@ def answers(
     with torch.no_grad(), evaluating(network):
         parts = [
             network(unit_tensor(part if through is None else through(part)).to(place)).argmax(1).cpu().numpy()
-            for part in batches(samples, batch_size)
+            for part in batches(samples)
         ]
     return np.concatenate(parts)
 

@@ -2,13 +2,18 @@
 
 import math
 import threading
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from obfnet.fitting import Precision, arithmetic
 from obfnet.nets.mode import evaluating
+
+ROOM_BYTES: Final = 3 * 2**30
+"""What a pass may keep for the way back, of all threads that ask together."""
 
 _DEPTHS: Final = 3
 
@@ -19,6 +24,9 @@ class FrozenNetwork:
     Features are the outputs of three of the network's own layers (modules without parts), evenly spaced, the
     last just before the scores. A network that is one function, without layers, has none.
 
+    Where a batch would keep too much for its way back, it is passed in parts that are passed once more on the
+    way back: the same gradients, for a third more time.
+
     Args:
         network: `(N, C, H, W)` in [0, 1] to scores; on `place`, in evaluation mode.
         shape: Channels, height and width of a sample.
@@ -26,6 +34,7 @@ class FrozenNetwork:
             (Bengio et al. 2013, *Estimating or propagating gradients through stochastic neurons*).
         precision: Of the forward passes.
         place: Processor.
+        room_bytes: What one pass may keep for the way back.
 
     Example:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
@@ -44,10 +53,15 @@ class FrozenNetwork:
         integer: bool,
         precision: Precision,
         place: torch.device,
+        room_bytes: int = ROOM_BYTES,
     ) -> None:
         self._network, self._integer = network, integer
         self._precision, self._place = precision, place
-        self._layers = _spaced(_layers_in_order(network, torch.zeros(1, *shape, device=place)))
+        zeros = torch.zeros(1, *shape, device=place)
+        self._layers = _spaced(_layers_in_order(network, zeros))
+        with arithmetic(precision, place):
+            self.sample_bytes = _kept_bytes(network, zeros)
+        self.at_once = max(1, room_bytes // max(1, self.sample_bytes))
         self._pass = threading.local()
         self._hooks = [layer.register_forward_hook(self._keep) for layer in self._layers]
 
@@ -61,17 +75,34 @@ class FrozenNetwork:
 
     def __call__(self, samples: Tensor, /) -> Tensor:
         """Scores, `(N, K)`, of samples in [0, 1], `(N, C, H, W)`."""
+        return self._in_parts(samples, self._scored)[0]
+
+    def seen(self, samples: Tensor, /) -> tuple[Tensor, list[Tensor]]:
+        """Scores and features, `(N, ...)` each."""
+        scores, *features = self._in_parts(samples, self._with_features)
+        return scores, features
+
+    def _in_parts(self, samples: Tensor, ask: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        if len(samples) <= self.at_once:
+            return ask(samples)
+        again = torch.is_grad_enabled() and samples.requires_grad
+        parts = [
+            checkpoint(ask, part, use_reentrant=False, preserve_rng_state=False) if again else ask(part)
+            for part in torch.split(samples, self.at_once)
+        ]
+        return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+    def _scored(self, samples: Tensor) -> tuple[Tensor, ...]:
         sent = _rounded(samples) if self._integer else samples
         sent = sent.contiguous(memory_format=torch.channels_last)
         with arithmetic(self._precision, self._place):
             scores: Tensor = self._network(sent)
-        return scores.float()
+        return (scores.float(),)
 
-    def seen(self, samples: Tensor, /) -> tuple[Tensor, list[Tensor]]:
-        """Scores and features, `(N, ...)` each."""
+    def _with_features(self, samples: Tensor) -> tuple[Tensor, ...]:
         self._pass.features = features = list[Tensor]()
         try:
-            return self(samples), features
+            return *self._scored(samples), *features
         finally:
             del self._pass.features
 
@@ -99,6 +130,25 @@ def _layers_in_order(network: nn.Module, sample: Tensor) -> list[nn.Module]:
         for hook in hooks:
             hook.remove()
     return [layer for layer in passed if passed.count(layer) == 1]
+
+
+def _kept_bytes(network: nn.Module, sample: Tensor) -> int:
+    """What a pass of one sample keeps for the way back, weights aside."""
+    kept: dict[int, int] = {}
+    weights = {value.untyped_storage().data_ptr() for value in (*network.parameters(), *network.buffers())}
+
+    def note(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(note, lambda value: value)
+    with hooks, evaluating(network):
+        # Held until it is counted: freed memory would be counted once for all that takes its place.
+        passed = network(sample.clone().requires_grad_())
+    del passed
+    return sum(kept.values())
 
 
 def _spaced(layers: list[nn.Module]) -> list[nn.Module]:

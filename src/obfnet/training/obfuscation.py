@@ -35,7 +35,7 @@ from obfnet.fitting import (
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
-from obfnet.training.frozen import FrozenNetwork
+from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan, PoolSettings
 from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
@@ -232,7 +232,14 @@ def _train_together(
         integer=inference.card.input.dtype == "uint8",
         precision=precision_of(inference.card.architecture),
         place=place,
+        room_bytes=ROOM_BYTES // min(threads, len(networks)),
     )
+    if frozen.at_once < plan.schedule.batch_size:
+        progress.say(
+            f"the inference network keeps {frozen.sample_bytes / 2**20:,.0f} MiB a sample in training: it "
+            f"is asked {frozen.at_once} samples at a time and not {plan.schedule.batch_size}, which takes "
+            "longer and gives the same"
+        )
     with frozen, ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
 
         def step(rows: Tensor) -> float:

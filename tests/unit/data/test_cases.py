@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from obfnet.core.errors import DataError, MissingExtraError, UnknownNameError
+from obfnet.core.errors import DataError, MissingExtraError, UnknownNameError, UsageError
 from obfnet.data import cases
 from obfnet.data.cases import CASES, fetch_case, list_cases, load_case, split_table
 from obfnet.data.fetch import NoSourceError
@@ -149,3 +149,17 @@ def test_a_case_of_one_archive_says_where_it_looked(case: str, home: Path) -> No
         fetch_case(case)
     assert {attempt.source.split()[0] for attempt in caught.value.attempts} >= {"data", "cache"}
     assert not home.exists()
+
+
+def test_a_cases_pictures_are_brought_to_another_size() -> None:
+    data, plain = load_case("digits", shape=(3, 16, 12)), load_case("digits")
+    assert data.spec.input.unit_shape == (3, 16, 12)
+    for part in ("train", "validation", "test"):
+        split = getattr(data, part)
+        data.spec.input.check(split.samples[:5])
+        np.testing.assert_array_equal(split.labels, getattr(plain, part).labels)
+    assert load_case("digits", shape=plain.spec.input.unit_shape).fingerprint == plain.fingerprint
+    with pytest.raises(UsageError, match="1 or 3 channels"):
+        load_case("digits", shape=(2, 16, 16))
+    with pytest.raises(UsageError, match=r"of fsd"):
+        load_case("fsd", shape=(1, 20, 20))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from obfnet.core.errors import DataError, MissingExtraError, UsageError
-from obfnet.data.pictures import MAX_PIXELS, decode_picture, jpeg_bytes
+from obfnet.data.pictures import MAX_PIXELS, decode_picture, jpeg_bytes, resized_pictures
 
 
 def scene(height: int = 24, width: int = 32) -> np.ndarray:
@@ -282,3 +282,13 @@ def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         pixels(JPEG)
     with pytest.raises(MissingExtraError, match=r"obfnet\[pictures\]"):
         jpeg_bytes(scene().transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(3, (48, 64)), (1, (12, 16)), (3, (20, 20))])
+def test_pictures_in_memory_are_resized_as_files_are(channels: int, size: tuple[int, int]) -> None:
+    samples = np.stack([scene().transpose(2, 0, 1), scene()[::-1].transpose(2, 0, 1)])
+    files = [png_file(sample.transpose(1, 2, 0)) for sample in samples]
+    wanted = np.stack([pixels(data, channels=channels, size=size) for data in files])
+    np.testing.assert_array_equal(resized_pictures(samples, channels=channels, size=size), wanted)
+    units = (samples / np.float32(255)).astype(np.float32)
+    np.testing.assert_array_equal(resized_pictures(units, channels=channels, size=size), wanted)

@@ -148,6 +148,14 @@ def test_sounds_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
         protect(digits_model, "fsd", out=tmp_path / "pool", settings=QUICK)
 
 
-def test_samples_of_another_size_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
+def test_arrays_of_another_size_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
+    arrays = (np.zeros((60, 8, 8), np.uint8), np.arange(60) % 10)
     with pytest.raises(ModelError, match="samples of 1x9x9"):
-        protect(digits_model, "digits", out=tmp_path / "pool", settings=QUICK, wishes=Wishes(shape=(1, 9, 9)))
+        protect(digits_model, arrays, out=tmp_path / "pool", settings=QUICK, wishes=Wishes(shape=(1, 9, 9)))
+
+
+def test_a_cases_pictures_are_brought_to_the_models_size(digits_model: nn.Module, tmp_path: Path) -> None:
+    larger = nn.Sequential(nn.AvgPool2d(2), digits_model)
+    made = protect(larger, "digits", out=tmp_path / "pool", settings=QUICK, wishes=Wishes(shape=(1, 16, 16)))
+    assert made.figures["accuracy"]["raw"] > 0.9
+    assert load_pool(tmp_path / "pool").bundles[0].input.unit_shape == (1, 16, 16)

@@ -56,6 +56,36 @@ def test_threads_do_not_see_each_others_features() -> None:
             torch.testing.assert_close(have, want)
 
 
+def test_a_large_batch_is_asked_in_parts_and_gives_the_same_gradients() -> None:
+    asked, raw = network(), torch.rand(7, *SHAPE)
+    whole, parted = raw.clone().requires_grad_(), raw.clone().requires_grad_()
+    with frozen_of(asked) as frozen:
+        assert frozen.at_once > 1_000
+        scores, features = frozen.seen(whole)
+        (scores.square().sum() + sum(feature.square().sum() for feature in features)).backward()
+        room = 3 * frozen.sample_bytes
+    place = torch.device("cpu")
+    with FrozenNetwork(
+        asked, SHAPE, integer=False, precision="float32", place=place, room_bytes=room
+    ) as frozen:
+        assert frozen.at_once == 3
+        again, found = frozen.seen(parted)
+        (again.square().sum() + sum(feature.square().sum() for feature in found)).backward()
+        with torch.no_grad():
+            torch.testing.assert_close(frozen(raw), scores)
+    torch.testing.assert_close(again, scores)
+    for have, want in zip(found, features, strict=True):
+        torch.testing.assert_close(have, want)
+    torch.testing.assert_close(parted.grad, whole.grad)
+
+
+def test_what_a_pass_keeps_is_counted() -> None:
+    # By hand: what each convolution gets, 4 bytes a value; a ReLU's output is what the next one gets.
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.Flatten())
+    with frozen_of(layers.eval().requires_grad_(False)) as frozen:
+        assert frozen.sample_bytes == 4 * (3 + 8) * 32 * 32
+
+
 def test_an_onnx_file_shows_its_layers_too() -> None:
     asked = network()
     spec = InputSpec(shape=SHAPE, dtype="float32", low=0, high=1.0, layout="CHW", preprocessing="none")

