@@ -19,12 +19,15 @@ _PUBLIC = {
     "UnsafeRawPassthrough": "obfnet.edge.device:UnsafeRawPassthrough",
     "audit": "obfnet.auditing.run:audit",
     "connect": "obfnet.oip.client:connect",
+    "fetch_pool": "obfnet.edge.fetch:fetch_pool",
     "load_bundle": "obfnet.bundle.reader:read_bundle",
     "load_case": "obfnet.data.cases:load_case",
     "load_inference": "obfnet.training.inference:load_inference",
     "load_or_create_coordinator_key": "obfnet.bundle.keys:load_or_create_coordinator_key",
     "load_pool": "obfnet.bundle.pool:read_pool",
     "protect": "obfnet.protecting.run:protect",
+    "publish_pools": "obfnet.bundle.publishing:publish",
+    "revoke_bundles": "obfnet.bundle.publishing:revoke",
     "run_server": "obfnet.serve.server:run_server",
     "train_inference": "obfnet.training.inference:train_inference",
     "train_obfuscation": "obfnet.training.obfuscation:train_obfuscation",
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from obfnet.auditing.run import audit
     from obfnet.bundle.keys import load_or_create_coordinator_key
     from obfnet.bundle.pool import read_pool as load_pool
+    from obfnet.bundle.publishing import publish as publish_pools
+    from obfnet.bundle.publishing import revoke as revoke_bundles
     from obfnet.bundle.reader import read_bundle as load_bundle
     from obfnet.bundle.trust import Trust
     from obfnet.bundle.verify import verify
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from obfnet.core.spec import InputSpec
     from obfnet.data.cases import load_case
     from obfnet.edge.device import Device, UnsafeRawPassthrough
+    from obfnet.edge.fetch import fetch_pool
     from obfnet.oip.client import connect
     from obfnet.protecting.run import protect
     from obfnet.serve.process import BackendProcess

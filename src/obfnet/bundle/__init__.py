@@ -8,7 +8,7 @@ from obfnet.bundle.keys import load_or_create_coordinator_key, parse_public_key,
 from obfnet.bundle.manifest import Manifest
 from obfnet.bundle.pool import Pool, read_pool, write_pool
 from obfnet.bundle.reader import SUFFIX, Bundle, read_bundle
-from obfnet.bundle.steps import BUNDLE_STEPS, POOL_STEPS
+from obfnet.bundle.steps import BUNDLE_STEPS, POOL_STEPS, RELEASE_STEPS
 from obfnet.bundle.trust import Trust
 from obfnet.bundle.verify import BundleSummary, Check, Verification, verify
 from obfnet.bundle.writer import BundleFacts, build_bundle, write_bundle
@@ -16,6 +16,7 @@ from obfnet.bundle.writer import BundleFacts, build_bundle, write_bundle
 __all__ = [
     "BUNDLE_STEPS",
     "POOL_STEPS",
+    "RELEASE_STEPS",
     "SUFFIX",
     "Bundle",
     "BundleFacts",

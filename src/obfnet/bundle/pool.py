@@ -4,20 +4,20 @@ A device picks a bundle at random for each request; whoever could shorten the li
 for it. The list, `pool.json`, is written last and is what makes a pool whole.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from obfnet.bundle.archive import read_file
-from obfnet.bundle.keys import SIGNATURE_BYTES, is_public_key_text, is_signed, public_key_text, sign
-from obfnet.bundle.manifest import is_name, is_sha256, parse_object
+from obfnet.bundle.keys import is_public_key_text, public_key_text
+from obfnet.bundle.manifest import is_name, is_sha256
 from obfnet.bundle.reader import SUFFIX, Bundle, check_inference_network, inspect_bundle
+from obfnet.bundle.signed import MAX_LIST_BYTES, read_signed_list, signed_list
 from obfnet.bundle.steps import named, refused, shown
 from obfnet.bundle.trust import Trust
 from obfnet.core.errors import BundleError, OutputError, UntrustedKeyError
-from obfnet.core.files import canonical_json, sha256_hex, write_atomic
-from obfnet.core.parsing import FieldError, parse_strict
+from obfnet.core.files import sha256_hex, write_atomic
 from obfnet.core.spec import InputSpec
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 INDEX: Final = "pool.json"
 POOL_VERSION: Final = 1
-MAX_BUNDLES: Final = 1024
-_MAX_INDEX_BYTES: Final = 1 << 20
+MAX_BUNDLES: Final = 8_192
 _SIGNED_AS: Final = b"obfnet-pool-v1\n"
 
 
@@ -77,7 +76,7 @@ def write_pool(folder: Path, bundles: Sequence[bytes | Path], key: "Ed25519Priva
         inspect_bundle(entry, name=f"bundle {number}", trust=trust) for number, entry in enumerate(data)
     ]
     files = {bundle.name + SUFFIX: entry for bundle, entry in zip(checked, data, strict=True)}
-    listed = [_Listed(file=bundle.name + SUFFIX, sha256=bundle.sha256) for bundle in checked]
+    listed = [Listed(file=bundle.name + SUFFIX, sha256=bundle.sha256) for bundle in checked]
     _check_list(listed)
     _check_agreement(checked)
     former = _former_files(folder)
@@ -97,8 +96,7 @@ def write_pool(folder: Path, bundles: Sequence[bytes | Path], key: "Ed25519Priva
         "inference_network_id": checked[0].manifest.inference_network_id,
         "bundles": [{"file": file, "sha256": sha256_hex(entry)} for file, entry in sorted(files.items())],
     }
-    signature = sign(key, canonical_json(content), purpose=_SIGNED_AS)
-    write_atomic(folder / INDEX, canonical_json({**content, "signature": signature.hex()}))
+    write_atomic(folder / INDEX, signed_list(content, key, purpose=_SIGNED_AS))
     return folder
 
 
@@ -126,7 +124,7 @@ def read_pool(
     folder, trust = Path(folder), trust or Trust()
     try:
         index = _read_index(folder, trust, inference_network_id)
-        bundles = _read_bundles(folder, index)
+        bundles = _read_bundles(folder, index, trust)
         # 15. pool-agreement
         _check_agreement(bundles)
         check_inference_network(
@@ -144,20 +142,24 @@ def read_pool(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Listed:
+class Listed:
+    """A bundle of a pool's list: its file and what it must be."""
+
     file: str
     sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Index:
+class Index:
+    """The list of a pool."""
+
     format_version: int
     public_key: str
     inference_network_id: str
-    bundles: tuple[_Listed, ...]
+    bundles: tuple[Listed, ...]
 
 
-def _read_index(folder: Path, trust: Trust, inference_network_id: str | None) -> _Index:
+def _read_index(folder: Path, trust: Trust, inference_network_id: str | None) -> Index:
     # 1. pool-folder
     try:
         present = _bundle_files(folder)
@@ -170,30 +172,10 @@ def _read_index(folder: Path, trust: Trust, inference_network_id: str | None) ->
     if not (folder / INDEX).exists():
         state = f"{len(present)} bundles without it: half written" if present else "an empty pool"
         raise refused("pool-index", f"a {INDEX}", state, "have the coordinator write the pool again")
-    data = read_file(folder / INDEX, step="pool-index", max_bytes=_MAX_INDEX_BYTES)
+    data = read_file(folder / INDEX, step="pool-index", max_bytes=MAX_LIST_BYTES)
 
-    # 3. pool-json
-    document = parse_object(data, step="pool-json", max_bytes=_MAX_INDEX_BYTES)
-    try:
-        canonical = canonical_json(document)
-    except ValueError as exc:
-        raise refused("pool-json", "JSON of possible values", "something else") from exc
-    if data != canonical:
-        raise refused("pool-json", "canonical JSON", "the same JSON written differently")
-
-    # 4. pool-version
-    version = document.get("format_version")
-    if type(version) is not int or version != POOL_VERSION:
-        raise refused("pool-version", f"format version {POOL_VERSION}", "another", "update obfnet")
-
-    # 5. pool-fields
-    signature = document.pop("signature", "")
-    index = _parse_index(document)
-
-    # 6. pool-signature
-    if not _is_index_signed(index.public_key, signature, document):
-        got = "no signature" if signature == "" else "no valid signature"
-        raise refused("pool-signature", f"a list signed by {index.public_key}", got)
+    # 3. pool-json ... 6. pool-signature
+    index = parse_index(data)
 
     # 7. pool-key
     trust.check(index.public_key, "a pool", step="pool-key")
@@ -206,32 +188,30 @@ def _read_index(folder: Path, trust: Trust, inference_network_id: str | None) ->
     return index
 
 
-def _parse_index(document: Mapping[str, Any]) -> _Index:
-    try:
-        index = parse_strict(_Index, document)
-    except (FieldError, OverflowError) as exc:
-        raise refused("pool-fields", "the fields of format version 1", shown(str(exc))) from exc
+def parse_index(data: bytes) -> Index:
+    """The list of a pool, with a good signature of the key that it names.
+
+    Args:
+        data: Content of `pool.json`.
+
+    Raises:
+        BundleError: of the steps `pool-json` to `pool-signature`.
+    """
+    return read_signed_list(
+        data, Index, steps="pool", version=POOL_VERSION, purpose=_SIGNED_AS, possible=_is_possible
+    )
+
+
+def _is_possible(index: Index) -> bool:
     files_fit = all(
         entry.file.endswith(SUFFIX) and is_name(entry.file.removesuffix(SUFFIX)) and is_sha256(entry.sha256)
         for entry in index.bundles
     )
     keys_fit = is_public_key_text(index.public_key) and is_sha256(index.inference_network_id)
-    if not (files_fit and keys_fit and len(index.bundles) <= MAX_BUNDLES):
-        raise refused("pool-fields", "plain file names, hashes and a key", "impossible values")
-    return index
+    return files_fit and keys_fit and len(index.bundles) <= MAX_BUNDLES
 
 
-def _is_index_signed(public_key: str, signature: object, document: Mapping[str, Any]) -> bool:
-    if not isinstance(signature, str) or len(signature) != 2 * SIGNATURE_BYTES:
-        return False
-    try:
-        raw = bytes.fromhex(signature)
-    except ValueError:
-        return False
-    return is_signed(public_key, raw, canonical_json(document), purpose=_SIGNED_AS)
-
-
-def _check_list(listed: Sequence[_Listed]) -> None:
+def _check_list(listed: Sequence[Listed]) -> None:
     # 8. pool-empty
     if not listed:
         raise refused(
@@ -243,10 +223,11 @@ def _check_list(listed: Sequence[_Listed]) -> None:
             raise refused("pool-duplicates", "every bundle listed once", "one of them twice")
 
 
-def _read_bundles(folder: Path, index: _Index) -> list[Bundle]:
+def _read_bundles(folder: Path, index: Index, trust: Trust) -> list[Bundle]:
     """Reads every bundle, also after a bad one, so that all problems are told at once."""
     problems: list[BundleError] = []
     bundles: list[Bundle] = []
+    own = replace(trust, explicit=(index.public_key,))
     present, listed = _bundle_files(folder), {entry.file for entry in index.bundles}
     # 11. pool-missing
     for file in sorted(listed - present):
@@ -258,7 +239,7 @@ def _read_bundles(folder: Path, index: _Index) -> list[Bundle]:
     for entry in index.bundles:
         if entry.file in present:
             try:
-                bundles.append(_read_listed(folder, entry, index.public_key))
+                bundles.append(_read_listed(folder, entry, own))
             except BundleError as exc:
                 problems.append(exc)
     if len(problems) == 1:
@@ -271,7 +252,7 @@ def _read_bundles(folder: Path, index: _Index) -> list[Bundle]:
     return bundles
 
 
-def _read_listed(folder: Path, entry: _Listed, public_key: str) -> Bundle:
+def _read_listed(folder: Path, entry: Listed, own: Trust) -> Bundle:
     path = folder / entry.file
     try:
         data = read_file(path)
@@ -282,7 +263,7 @@ def _read_listed(folder: Path, entry: _Listed, public_key: str) -> Bundle:
         raise named(exc, entry.file) from exc.__cause__
     # 14. pool-signer
     try:
-        return inspect_bundle(data, name=entry.file, trust=Trust(explicit=(public_key,)), path=path)
+        return inspect_bundle(data, name=entry.file, trust=own, path=path)
     except UntrustedKeyError as exc:
         got = "another key's signature"
         raise named(refused("pool-signer", "a bundle signed by the pool's key", got), entry.file) from exc
@@ -327,9 +308,7 @@ def _remove(path: Path) -> None:
 def _former_files(folder: Path) -> set[str]:
     """What a former list of this folder names; only such files may be removed from it."""
     try:
-        data = read_file(folder / INDEX, max_bytes=_MAX_INDEX_BYTES)
-        document = parse_object(data, step="pool-json", max_bytes=_MAX_INDEX_BYTES)
-        document.pop("signature", "")
-        return {entry.file for entry in _parse_index(document).bundles}
+        data = read_file(folder / INDEX, max_bytes=MAX_LIST_BYTES)
+        return {entry.file for entry in parse_index(data).bundles}
     except BundleError:
         return set()

@@ -148,9 +148,13 @@ def inspect_bundle(
             cut = check_budget(graph, manifest.input, manifest.budget_bits, manifest.chance)
             if manifest.noise is None:
                 check_exact(graph, cut)
+
+        # 28. revoked
+        sha256 = sha256_hex(data)
+        trust.check_revoked(sha256)
     except BundleError as exc:
         raise named(exc, name) from exc.__cause__
-    return Bundle(manifest=manifest, graph=graph, sha256=sha256_hex(data), size_bytes=len(data), path=path)
+    return Bundle(manifest=manifest, graph=graph, sha256=sha256, size_bytes=len(data), path=path)
 
 
 def check_inference_network(step: str, made_for: str, wanted: str | None) -> None:

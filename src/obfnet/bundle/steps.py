@@ -1,4 +1,4 @@
-"""The checks that a bundle and a pool pass before anything of them is used, in order, by name.
+"""The checks that a bundle, a pool and a release pass before anything of them is used, in order, by name.
 
 `BundleError.step` is one of these names; the readers' blocks carry the same numbers, `obfnet verify`
 prints the list, and `tests/malformed` holds at least one hostile file for each. Holds no check itself.
@@ -36,6 +36,19 @@ BUNDLE_STEPS: Final[dict[str, str]] = {
     "pass-through-probes": "obfuscated values that are no copies of raw ones on random probes",
     "budget-cut": "the claimed budget proved by the graph: all of the sample passes a cut of known size",
     "budget-exact": "nothing behind the cut that is ever rounded: the same code, the same bytes",
+    "revoked": "not revoked by any release that this device has seen",
+}
+
+RELEASE_STEPS: Final[dict[str, str]] = {
+    "release-index": "a release.json of bounded size that can be had",
+    "release-json": "a release.json that is one JSON object in canonical form",
+    "release-version": "a format version that this release of ObfNet reads",
+    "release-fields": "exactly the known fields, each of its type, with possible values",
+    "release-signature": "an index signed by the key that it names",
+    "release-key": "a key that this device trusts",
+    "release-rollback": "no older version than this device has seen, and no other one of the same number",
+    "release-empty": "at least one shard with bundles that are not revoked",
+    "release-shard": "the shard that was listed, byte for byte, of one inference network",
 }
 
 POOL_STEPS: Final[dict[str, str]] = {
@@ -61,7 +74,7 @@ _AGAIN: Final = "do not use it; get it again from its coordinator"
 
 def refused(step: str, expected: str, got: str, remedy: str = _AGAIN) -> BundleError:
     """A `BundleError` of that step; the step must be a known one."""
-    if step not in BUNDLE_STEPS and step not in POOL_STEPS:
+    if not any(step in steps for steps in (BUNDLE_STEPS, POOL_STEPS, RELEASE_STEPS)):
         raise KeyError(step)
     return BundleError(step, expected, got, remedy)
 

@@ -8,10 +8,13 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, final
 
 from obfnet.bundle.keys import create_once, is_public_key_text, parse_public_key, public_key_text
+from obfnet.bundle.known_releases import KnownReleases
+from obfnet.bundle.steps import refused
 from obfnet.core.errors import DataError, UntrustedKeyError
 from obfnet.core.files import canonical_json, write_atomic
 from obfnet.core.home import home
@@ -19,6 +22,7 @@ from obfnet.core.parsing import FieldError, parse_strict
 
 _MAX_STORE_BYTES: Final = 1 << 20
 _STORE_VERSION: Final = 1
+_FETCH: Final = "do not use it; fetch the pool again: obfnet pool fetch"
 
 
 @final
@@ -31,6 +35,7 @@ class Trust:
             given, only these count, and nothing is read from or written to the store.
         store: JSON file of the pinned keys; `trusted_keys.json` in ObfNet's home by default. While it
             is missing or holds no key, the first good bundle's key is pinned there.
+        releases: JSON file of what releases have revoked; `releases.json` in ObfNet's home by default.
         say: Gets one line when a key is pinned; by default a warning in the log.
 
     Raises:
@@ -43,6 +48,7 @@ class Trust:
 
     explicit: tuple[str, ...] = ()
     store: Path | None = None
+    releases: Path | None = None
     say: Callable[[str], None] = logging.getLogger("obfnet").warning
 
     def __post_init__(self) -> None:
@@ -53,6 +59,30 @@ class Trust:
     def store_path(self) -> Path:
         """The file that pinned keys are kept in."""
         return self.store or home() / "trusted_keys.json"
+
+    @cached_property
+    def known_releases(self) -> KnownReleases:
+        """What releases that this device has seen say; looked up when it is asked."""
+        return KnownReleases(self.releases or home() / "releases.json")
+
+    def is_known(self, public_key: str) -> bool:
+        """Whether the key was named or pinned already, and would not have to be taken for the first seen."""
+        return public_key in (self.explicit or self._stored())
+
+    def check_revoked(self, sha256: str) -> None:
+        """Raises where a release that this device has seen revokes a bundle.
+
+        Args:
+            sha256: Of the bundle's file.
+
+        Raises:
+            BundleError: it is revoked.
+            DataError: the file of known releases is broken.
+        """
+        if sha256 in self.known_releases.revoked:
+            raise refused(
+                "revoked", "a bundle that is not revoked", "one that its coordinator revoked", _FETCH
+            )
 
     def check(self, public_key: str, what: str, *, step: str = "trusted-key") -> None:
         """Raises unless the key is trusted, or could be pinned as the first; writes nothing.

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 from obfnet.bundle.pool import INDEX, read_pool
+from obfnet.bundle.publishing import read_shards
 from obfnet.bundle.reader import Bundle, read_bundle
-from obfnet.bundle.steps import BUNDLE_STEPS, POOL_STEPS
+from obfnet.bundle.release import RELEASE_INDEX
+from obfnet.bundle.steps import BUNDLE_STEPS, POOL_STEPS, RELEASE_STEPS
 from obfnet.bundle.trust import Trust
 
 _ONLY_WHEN_ASKED = ("inference-network", "pool-inference-network")
@@ -62,7 +64,7 @@ class Verification:
 
     Args:
         path: The file or folder.
-        kind: `"bundle"` or `"pool"`.
+        kind: `"bundle"`, `"pool"` or `"release"`.
         public_key: Text of the key that signed.
         inference_network_id: What it was made for.
         checks: The pool's checks, if it is one, and those that every bundle passed.
@@ -112,10 +114,10 @@ class Verification:
 def verify(
     path: Path | str, *, trust: Trust | None = None, inference_network_id: str | None = None
 ) -> Verification:
-    """Checks a bundle file or a pool folder as a device would.
+    """Checks a bundle file, a pool folder or a release folder as a device would.
 
     Args:
-        path: An `.obfnet` file, a pool's folder, or its `pool.json`.
+        path: An `.obfnet` file, a pool's folder or its `pool.json`, or the folder of a release.
         trust: Whose signature counts; by default the keys pinned in ObfNet's home, or the first seen.
         inference_network_id: SHA-256 of the inference network's ONNX file that it must have been made
             for; None to accept any.
@@ -131,12 +133,17 @@ def verify(
     Does not guarantee: that the obfuscation networks hide anything; `obfnet audit` measures that.
     """
     path = Path(path)
-    if path.name == INDEX and path.is_file():
+    if path.name in (INDEX, RELEASE_INDEX) and path.is_file():
         path = path.parent
     if not path.is_dir():
         bundle = read_bundle(path, trust=trust, inference_network_id=inference_network_id)
         checks = _checks(BUNDLE_STEPS, inference_network_id, (bundle,))
         return _verification(path, "bundle", (bundle,), checks)
+    if (path / RELEASE_INDEX).exists():
+        bundles = read_shards(path, trust=trust or Trust(), inference_network_id=inference_network_id)
+        steps = {**RELEASE_STEPS, **POOL_STEPS}
+        checks = _checks(steps, inference_network_id, bundles) + _checks(BUNDLE_STEPS, None, bundles)
+        return _verification(path, "release", bundles, checks)
     pool = read_pool(path, trust=trust, inference_network_id=inference_network_id)
     asked = _checks(POOL_STEPS, inference_network_id, pool.bundles)
     # Within a pool the bundles' network is compared with the pool's, by `pool-agreement`.

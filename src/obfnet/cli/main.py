@@ -65,6 +65,7 @@ class LazyGroup(click.Group):
         "serve": "obfnet.cli.serve:serve",
         "infer": "obfnet.cli.infer:infer",
         "verify": "obfnet.cli.verify:verify",
+        "pool": "obfnet.cli.pool:pool",
         "monitor": "obfnet.cli.monitor:monitor",
         "audit": "obfnet.cli.audit:audit",
         "protect": "obfnet.cli.protect:protect",

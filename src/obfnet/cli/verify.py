@@ -33,7 +33,7 @@ def verify(
     as_json: bool,
     debug: bool,
 ) -> None:
-    r"""Check a bundle or a pool: signature, hashes, shapes, and that it is no pass-through.
+    r"""Check a bundle, a pool or a release: signature, hashes, shapes, and that it is no pass-through.
 
     \b
     Example:

@@ -73,6 +73,29 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
+def locked(path: Path, *, what: str, remedy: str) -> Iterator[None]:
+    """Keeps other processes that do the same out of `path` for as long as the block runs; waits for them.
+
+    Args:
+        path: The file that is read and written again in the block.
+        what: What to call it in an error.
+        remedy: What to do where its folder cannot be written.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise OutputError(f"{what} that can be written at {path}", str(exc.strerror), remedy) from exc
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def claim_output(folder: Path, *, kind: str) -> Iterator[Path]:
     """Makes `folder` this command's own for as long as the block runs.
 

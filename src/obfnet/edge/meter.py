@@ -5,17 +5,14 @@ process can only make it too high. It is kept per pool; a file of another pool, 
 error and never in a fresh count.
 """
 
-import fcntl
 import json
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Final, final
 
 from obfnet.core.errors import BudgetSpentError, DataError, OutputError, UsageError
-from obfnet.core.files import write_json
+from obfnet.core.files import locked, write_json
 from obfnet.guarantees.nested_levels import may_be_rich
 
 _FORM: Final = 1
@@ -174,22 +171,8 @@ class BudgetMeter:
             raise DataError(wanted, f"that of pool {str(count['pool'])[:12]}", "give each pool its own file")
         return dict(count)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> AbstractContextManager[None]:
         if self._path is None:
-            yield
-            return
-        lock = self._path.with_name(f".{self._path.name}.lock")
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as exc:
-            raise OutputError(
-                f"a budget meter that can be written at {self._path}",
-                str(exc.strerror),
-                "nothing was sent; choose a folder that the device can write",
-            ) from exc
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+            return nullcontext()
+        remedy = "nothing was sent; choose a folder that the device can write"
+        return locked(self._path, what="a budget meter", remedy=remedy)

@@ -1,0 +1,134 @@
+"""What a device remembers of releases: the newest version of each, so that no older one passes for it again.
+
+The file is only ever read where no release was fetched on this device. What was revoked once stays revoked,
+also for a device that is offline and for copies of a bundle that lie elsewhere on it.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, final
+
+from obfnet.bundle.manifest import is_sha256
+from obfnet.bundle.steps import refused
+from obfnet.core.errors import DataError, OutputError
+from obfnet.core.files import canonical_json, locked, write_atomic
+from obfnet.core.parsing import FieldError, parse_strict
+
+_VERSION: Final = 1
+_MAX_BYTES: Final = 16 << 20
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """The newest version that was seen of one release.
+
+    Args:
+        version: Its number.
+        sha256: Of its index.
+        revoked: SHA-256 of every bundle that any version seen has revoked.
+    """
+
+    version: int
+    sha256: str
+    revoked: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Store:
+    format_version: int
+    releases: dict[str, Known]
+
+
+@final
+class KnownReleases:
+    """The file of known releases.
+
+    Args:
+        path: JSON, written by `remember` alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def revoked(self) -> frozenset[str]:
+        """SHA-256 of every bundle that a release seen here has revoked, as it was when first asked for.
+
+        Raises:
+            DataError: the file is broken.
+        """
+        return frozenset(sha256 for known in self._read().values() for sha256 in known.revoked)
+
+    def check(self, release: str, version: int, sha256: str) -> None:
+        """Raises where this device has seen a newer version, or another one of the same number.
+
+        Args:
+            release: Which release.
+            version: Its number.
+            sha256: Of its index.
+
+        Raises:
+            BundleError: step `release-rollback`.
+            DataError: the file is broken.
+        """
+        known = self._read().get(release)
+        if known is not None and version < known.version:
+            raise refused(
+                "release-rollback",
+                f"version {known.version} of the release or a newer one",
+                f"version {version}",
+                "ask its coordinator; an older list may hold bundles that were revoked since",
+            )
+        if known is not None and version == known.version and sha256 != known.sha256:
+            raise refused(
+                "release-rollback",
+                f"the version {version} that this device has seen",
+                "another list of the same number",
+                "ask its coordinator, who signed both",
+            )
+
+    def remember(self, release: str, version: int, sha256: str, revoked: tuple[str, ...]) -> None:
+        """Keeps a version that was checked; raises as `check`, and `OutputError` where it cannot be kept."""
+        remedy = "set OBFNET_HOME to a folder that can be written"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise OutputError(f"to write {self.path}", exc.strerror or str(exc), remedy) from exc
+        with locked(self.path, what="known releases", remedy=remedy):
+            self.check(release, version, sha256)
+            releases = self._read()
+            before = releases[release].revoked if release in releases else ()
+            every = tuple(sorted({*before, *revoked}))
+            releases[release] = Known(version=version, sha256=sha256, revoked=every)
+            document = {
+                "format_version": _VERSION,
+                "releases": {
+                    name: {"version": one.version, "sha256": one.sha256, "revoked": list(one.revoked)}
+                    for name, one in releases.items()
+                },
+            }
+            write_atomic(self.path, canonical_json(document) + b"\n", mode=0o600)
+        self.__dict__.pop("revoked", None)
+
+    def _read(self) -> dict[str, Known]:
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(_MAX_BYTES)
+        except FileNotFoundError:
+            return {}
+        except OSError as exc:
+            raise self._broken(exc.strerror or str(exc)) from exc
+        try:
+            store = parse_strict(_Store, json.loads(data))
+        except (FieldError, ValueError, RecursionError) as exc:
+            raise self._broken("another content") from exc
+        hashes = [value for known in store.releases.values() for value in (known.sha256, *known.revoked)]
+        if store.format_version != _VERSION or not all(map(is_sha256, hashes)):
+            raise self._broken("another version, or entries that are no hashes")
+        return dict(store.releases)
+
+    def _broken(self, got: str) -> DataError:
+        return DataError(f"known releases in {self.path}", got, "have it restored; it says what was revoked")
