@@ -199,7 +199,7 @@ def test_a_server_or_grpc_that_is_not_installed(coordinator, tmp_path, package, 
 
 
 def test_a_device_verifies_and_infers_without_torch_and_training_code(coordinator):
-    heavy = ("torch", "onnx", "sklearn", "skimage", "kserve", "jinja2", "rich", "safetensors")
+    heavy = ("torch", "onnx", "sklearn", "skimage", "kserve", "jinja2", "rich", "safetensors", "transformers")
     prelude = "import sys; " + "; ".join(f"sys.modules[{name!r}] = None" for name in heavy)
     outcome = obfnet("verify", coordinator.pool, "--trust", coordinator.key, prelude=prelude)
     assert outcome.code == 0, outcome.err

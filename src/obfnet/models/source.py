@@ -1,4 +1,4 @@
-"""Opens somebody's inference network from whatever she has: a factory, a torch module, `.pt2` or ONNX.
+"""Opens somebody's inference network from whatever she has: a module, a factory, `.pt2`, ONNX, a folder.
 
 Nothing is unpickled: a file that would need it is refused with the lines that convert it. What the network
 takes and gives is found out by `understand`; here it is only opened.
@@ -21,6 +21,8 @@ from torch.nn.parameter import is_lazy
 from obfnet.core.errors import ModelError
 from obfnet.core.files import sha256_hex
 from obfnet.models.exported import MAX_FILE_BYTES, read_exported
+from obfnet.models.hub import open_hub
+from obfnet.models.hub_folder import CONFIG
 from obfnet.models.onnx_network import OnnxNetwork
 from obfnet.nets.mode import evaluating
 
@@ -29,7 +31,7 @@ _CONVERT: Final = (
     "convert it where you trust it: program = torch.export.export(model.eval(), (example_batch,)); "
     "torch.export.save(program, 'model.pt2')"
 )
-_KINDS: Final = "give package.module:callable, model.onnx or model.pt2"
+_KINDS: Final = "give package.module:callable, model.onnx, model.pt2 or a folder of transformers"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,12 +40,16 @@ class Model:
 
     Args:
         module: Samples as the model takes them to whatever it gives.
-        kind: `module`, `factory`, `exported` or `onnx`.
+        kind: `module`, `factory`, `exported`, `onnx` or `transformers`.
         title: What to call it.
         input_shape: As the model says, with the batch axis; None where an axis is free, or the whole where
             the model does not say.
         input_dtype: Of samples, as the model says; None where it does not.
         identity: Hash by which bundles name it: of the file, or of the weights.
+        range: What [0, 1] is on its wire, as the model says; None where it does not.
+        mean: Of each channel, in [0, 1], where the model says that samples are normalised.
+        std: Of each channel, likewise.
+        classes: Names of its outputs in their order, as the model says; empty where it does not.
     """
 
     module: nn.Module
@@ -52,6 +58,10 @@ class Model:
     input_shape: tuple[int | None, ...] | None
     input_dtype: str | None
     identity: str
+    range: tuple[float, float] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def open_model(source: nn.Module | Path | str) -> Model:
@@ -59,18 +69,21 @@ def open_model(source: nn.Module | Path | str) -> Model:
 
     Args:
         source: A torch module; `"package.module:callable"`, which gives one without arguments; or the path of
-            an ONNX or a `.pt2` file.
+            an ONNX file, a `.pt2` file, or a folder with an image classifier of transformers.
 
     Returns:
         The model, otherwise untouched: its mode, weights and buffers are its owner's.
 
     Raises:
         ModelError: nothing there, a pickled file, a broken one, or a factory that raises or gives no module.
+        MissingExtraError: a folder of transformers, which is not installed.
     """
     if isinstance(source, nn.Module):
         return _of_module(source, kind="module", title=type(source).__name__)
     text = str(source)
     path = Path(text)
+    if (path / CONFIG).exists():
+        return _of_hub(path)
     if path.suffix.lower() in _PICKLES:
         raise ModelError("a model without pickled code", f"a {path.suffix} file, {path.name}", _CONVERT)
     if path.suffix.lower() == ".pt2":
@@ -79,6 +92,9 @@ def open_model(source: nn.Module | Path | str) -> Model:
         return _of_onnx(path)
     if ":" in text and not path.exists():
         return _of_module(_made(text), kind="factory", title=text)
+    if path.is_dir():
+        remedy = "give the folder that save_pretrained of transformers wrote, or a model's file"
+        raise ModelError(f"a folder with {CONFIG}", f"none in {path.name or text}", remedy)
     got = f"{path.name}, a file of another kind" if path.exists() else f"nothing at {text!r}"
     raise ModelError("an inference network", got, _KINDS)
 
@@ -179,6 +195,23 @@ def _of_onnx(path: Path) -> Model:
         input_shape=network.input_shape,
         input_dtype=network.input_dtype,
         identity=sha256_hex(data),
+    )
+
+
+def _of_hub(folder: Path) -> Model:
+    found = open_hub(folder)
+    said = found.preprocessing
+    return Model(
+        module=found.module,
+        kind="transformers",
+        title=folder.resolve().name,
+        input_shape=found.input_shape,
+        input_dtype="float32",
+        identity=found.identity,
+        range=said.range,
+        mean=said.mean,
+        std=said.std,
+        classes=found.classes,
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -88,7 +88,8 @@ def wire_shape(model: Model, wishes: Wishes, *, of_data: tuple[int, ...]) -> tup
         of_data: `(C, H, W)` of her samples, which fills in what neither the user nor the model says.
 
     Raises:
-        ModelError: the model takes something else than pictures.
+        ModelError: the model takes something else than pictures, or is of transformers and says no size: a
+            network that takes any was still trained for one.
         UsageError: a layout that does not fit the shape.
     """
     said = wishes.shape or (model.input_shape[1:] if model.input_shape else ())
@@ -97,6 +98,12 @@ def wire_shape(model: Model, wishes: Wishes, *, of_data: tuple[int, ...]) -> tup
         layout = wishes.layout or "CHW"
         shape = {"CHW": of_data, "HWC": (height, width, channels), "HW": (height, width)}[layout]
         return shape, layout
+    if model.kind == "transformers" and None in said:
+        raise ModelError(
+            "a size of pictures in preprocessor_config.json, or image_size in config.json",
+            f"none in {model.title}",
+            f"give --shape as it was trained, {said[0]},HEIGHT,WIDTH",
+        )
     if len(said) not in (2, 3):
         raise ModelError(
             "a model of pictures, (N, C, H, W), (N, H, W, C) or (N, H, W)",
@@ -127,7 +134,7 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
     """Every wire that the model may have been trained for, the likeliest first.
 
     Args:
-        model: The model.
+        model: The model; the range that it says is the only one, where the user says none.
         wishes: What the user says: it leaves one.
         shape: Of one sample as the model takes it.
         layout: Of it.
@@ -136,6 +143,8 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
         UsageError: a mean or deviation that fits no channel, or a range that the type cannot have.
     """
     dtype = wishes.dtype or ("uint8" if model.input_dtype == "uint8" else "float32")
+    if dtype == "float32":
+        wishes = _with_said(model, wishes)
     wire = partial(InputSpec, shape=shape, layout=layout, dtype=dtype)
     channels, height, width = wire(low=0.0, high=255.0, preprocessing="").unit_shape
     resized = f"{'grey' if channels == 1 else 'RGB'}, resized to {height}x{width}"
@@ -162,6 +171,14 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
             )
         )
     return found
+
+
+def _with_said(model: Model, wishes: Wishes) -> Wishes:
+    """The user's wishes, and where she has none of values, what the model says of them."""
+    if wishes.range or wishes.mean:
+        return wishes
+    span = "" if model.range is None else f"{model.range[0]!r},{model.range[1]!r}"
+    return replace(wishes, range=span, mean=model.mean, std=model.std)
 
 
 Floats = tuple[float, ...]

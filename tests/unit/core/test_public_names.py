@@ -10,7 +10,10 @@ import pytest
 import obfnet
 from obfnet.core.errors import MissingExtraError
 
-HEAVY = {"torch", "onnx", "onnxscript", "sklearn", "skimage", "scipy", "kserve", "jaxtyping", "safetensors"}
+HEAVY = {
+    *("torch", "onnx", "onnxscript", "sklearn", "skimage", "scipy", "kserve", "jaxtyping", "safetensors"),
+    "transformers",
+}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -47,6 +50,10 @@ def test_a_device_loads_nothing_heavy(package: str) -> None:
 
 def test_a_devices_names_load_nothing_heavy() -> None:
     assert not loaded_by("from obfnet import Device, connect, load_bundle, load_pool, verify") & HEAVY
+
+
+def test_transformers_is_loaded_for_a_model_of_it_alone() -> None:
+    assert "transformers" not in loaded_by("import obfnet.protecting.run")
 
 
 def test_the_bare_import_loads_no_numpy() -> None:

@@ -115,10 +115,13 @@ def test_a_pickled_file_is_not_even_opened(tmp_path: Path, suffix: str) -> None:
         ("none", "nothing at"),
         ("folder.onnx", "a model at .*Is a directory"),
         ("folder.pt2", "a model at .*Is a directory"),
-        ("folder", "folder, a file of another kind; give package.module:callable, model.onnx or model.pt2"),
+        ("folder", "a folder with config.json, got none in folder; give the folder that save_pretrained"),
         ("text.onnx", "an ONNX model with its weights"),
         ("text.pt2", r"a whole \.pt2 file"),
-        ("text.txt", "text.txt, a file of another kind"),
+        (
+            "text.txt",
+            "text.txt, a file of another kind; give package.module:callable, model.onnx, model.pt2 or",
+        ),
     ],
 )
 def test_what_is_no_model_is_refused(tmp_path: Path, name: str, message: str) -> None:
