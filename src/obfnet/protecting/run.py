@@ -86,8 +86,8 @@ def protect(
     """Makes a pool of obfuscation networks for anybody's classifier of pictures.
 
     Args:
-        model: A torch module, `"package.module:callable"`, or the path of an ONNX or `.pt2` file. It is
-            frozen and given back as it came.
+        model: A torch module, `"package.module:callable"`, or the path of an ONNX file, a `.pt2` file or a
+            folder with an image classifier of transformers. It is frozen and given back as it came.
         data: A folder or CSV file of pictures, a case's name, or arrays: `(samples, labels)`; with
             `labels=False` samples alone.
         out: Folder for pool, result and report; None keeps them in a temporary one (`Protected.save`).
@@ -107,6 +107,7 @@ def protect(
 
     Raises:
         ModelError: the model cannot be protected, or not be understood; lists every problem found.
+        MissingExtraError: a model of transformers, which is not installed.
         UsageError, DataError, TrainingError, OutputError: as training and audit raise them.
 
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.

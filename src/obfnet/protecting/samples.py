@@ -1,6 +1,7 @@
 """Samples as a model wants them: brought to its size, in the order of its labels, or with its own answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +55,9 @@ def prepared_samples(
                 "x".join(map(str, dataset.spec.input.unit_shape)),
                 "give a folder of pictures, which are resized, or --shape",
             )
-    names, order = _order(dataset.spec.classes, settings)
+    # Labels that come as numbers are in the model's order already; folders and cases have names.
+    said = opened.classes if isinstance(data, Path | str) else ()
+    names, order = _order(dataset.spec.classes, settings, said)
     if settings.labels and order is not None:
         dataset = relabelled(dataset, {part: order[getattr(dataset, part).labels] for part in PARTS}, names)
     rows = np.unique(np.linspace(0, len(dataset.train.labels) - 1, _LOOKED_AT).astype(np.int64))
@@ -69,29 +72,35 @@ def prepared_samples(
         names=names,
     )
     if not settings.labels:
-        said = {
+        answered = {
             part: answers(understood.view, getattr(dataset, part).samples).astype(np.int64) for part in PARTS
         }
-        named = (
-            names if len(names) == understood.classes else tuple(str(k) for k in range(understood.classes))
-        )
-        dataset = relabelled(dataset, said, named)
+        named = opened.classes or names
+        if len(named) != understood.classes:
+            named = tuple(str(k) for k in range(understood.classes))
+        dataset = relabelled(dataset, answered, named)
+    elif names == said and not settings.classes:
+        understood = replace(understood, notes=(*understood.notes, "labels in the order that the model says"))
     return dataset, understood
 
 
 def _order(
-    classes: Sequence[str], settings: ProtectSettings
+    classes: Sequence[str], settings: ProtectSettings, of_model: tuple[str, ...]
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64] | None]:
     """The classes in the model's order, and where each of the data's own is in it."""
-    if not settings.classes or not settings.labels:
+    said = settings.classes
+    if not said and all(of_model.count(name) == 1 for name in classes):
+        # The model says the order itself, and calls them as the samples are called.
+        said = of_model
+    if not said or not settings.labels:
         return tuple(classes), None
-    if missing := [name for name in classes if name not in settings.classes]:
+    if missing := [name for name in classes if name not in said]:
         raise UsageError(
             f"every class of the samples in --classes, {', '.join(classes[:8])}",
-            f"no {missing[0]!r} in {', '.join(settings.classes[:8])}",
+            f"no {missing[0]!r} in {', '.join(said[:8])}",
             "name the model's labels as the samples' folders are named",
         )
-    return settings.classes, np.array([settings.classes.index(name) for name in classes], np.int64)
+    return said, np.array([said.index(name) for name in classes], np.int64)
 
 
 def _unit_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:

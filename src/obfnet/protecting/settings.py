@@ -27,7 +27,8 @@ class ProtectSettings:
         epochs: Passes over the training samples; None takes what suits their number.
         device_only_epochs: The same of the device-only classifier beside them.
         labels: Whether the samples' labels are used; otherwise the model's own answers stand for them.
-        classes: The samples' classes in the order of the model's outputs; empty takes their own order.
+        classes: The samples' classes in the order of the model's outputs; empty takes the model's own order
+            where it says one of the same names, and otherwise theirs.
         budget: Of the audit.
         attacks: Of the audit; empty takes all of the budget.
         seed: Of all randomness that should repeat.
