@@ -17,7 +17,8 @@ _COUNT: Final = click.IntRange(1)
 @click.option(
     "--model",
     required=True,
-    help="The inference network: package.module:callable, model.onnx or model.pt2 (torch.export).",
+    help="The inference network: package.module:callable, model.onnx, model.pt2 (torch.export), or the "
+    "folder of an image classifier of transformers (config.json, model.safetensors).",
 )
 @click.option(
     "--data",
@@ -34,7 +35,8 @@ _COUNT: Final = click.IntRange(1)
 @click.option(
     "--classes",
     default="",
-    help="The classes in the order of the model's outputs, with commas between.  [default: sorted]",
+    help="The classes in the order of the model's outputs, with commas between.  [default: as the model "
+    "says, or sorted]",
 )
 @click.option(
     "--protection",
