@@ -113,11 +113,11 @@ def _quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             from transformers.utils import logging
-        except ImportError as exc:
-            raise MissingExtraError("transformers", "hub") from exc
-        except Exception as exc:  # as when another package that it finds is broken
+        except ModuleNotFoundError as exc:
+            raise MissingExtraError((exc.name or "transformers").partition(".")[0], "hub") from exc
+        except Exception as exc:  # as when another package that it finds is broken, or too old
             raise ModelError(
-                "a transformers that can be imported", type(exc).__name__, "mend what is installed beside it"
+                "a transformers that can be imported", _line(exc), "run: pip install --upgrade 'obfnet[hub]'"
             ) from exc
         level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
         logging.set_verbosity(_SILENT)

@@ -261,6 +261,18 @@ def test_without_transformers_the_extra_is_named(tmp_path: Path, monkeypatch: py
         open_model(tmp_path)
 
 
+def test_a_transformers_that_is_broken_says_by_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(tmp_path)
+
+    def broken(name: str) -> None:
+        raise ImportError(f"{name}: tokenizers of another version\nare required")
+
+    monkeypatch.delattr("transformers.utils.logging")
+    monkeypatch.setattr("transformers.utils.__getattr__", broken, raising=False)
+    monkeypatch.setitem(sys.modules, "transformers.utils.logging", None)
+    assert "a transformers that can be imported, got ImportError: " in refusal(tmp_path)
+
+
 def test_larger_weights_than_can_be_held_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path)
     monkeypatch.setattr("obfnet.models.hub_folder.MAX_WEIGHT_BYTES", 1000)
