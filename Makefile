@@ -15,8 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	.venv/bin/obfnet demo
 
+# A process a core: each starts few threads, so that they do not wait for one another.
 test: setup
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses auto --dist loadgroup
 
 check: lint
 	.venv/bin/python -m pytest -q -m "not e2e and not real_data"

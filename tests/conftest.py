@@ -7,6 +7,9 @@ import os
 
 # Several trainings share two cores here: a thread that waits must not keep the others from working.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import signal
 from collections.abc import Iterator
@@ -37,7 +40,11 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real data are skipped, with the reason, where the data is not."""
+    """Groups tests for processes side by side; skips those on real data, with the reason, where it is not."""
+    for item in items:
+        # What a file's tests share is made once; what the command line's share takes longest of all.
+        group = "e2e" if "e2e" in item.keywords else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
     if os.environ.get("OBFNET_DATA") and Path(os.environ["OBFNET_DATA"]).is_dir():
         return
     skip = pytest.mark.skip(reason="real data sets are not here: set OBFNET_DATA to their folder")
