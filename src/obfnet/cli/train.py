@@ -6,7 +6,7 @@ import click
 
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import case_options, common_options, print_result, processor_option
-from obfnet.core.errors import MissingExtraError
+from obfnet.core.errors import MissingExtraError, UsageError
 from obfnet.core.files import claim_output
 from obfnet.data.cases import case_spec, load_case, split_rule
 
@@ -152,6 +152,19 @@ def inference(
 @click.option(
     "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where parts of 16 networks are trained; the pool that comes out is the same.",
+)
+@click.option(
+    "--address", default=None, help="Of a Ray cluster.  [default: one on this machine, for this training]"
+)
+@click.option(
+    "--workers", type=click.IntRange(1), default=None, help="With ray, on this machine.  [default: its cores]"
+)
 @common_options(out="Folder for the pool.", out_required=True)
 def obfuscation(
     case: str,
@@ -169,6 +182,9 @@ def obfuscation(
     epochs: float | None,
     processor: str,
     key: Path | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
     seed: int,
     data_dir: Path | None,
     out: Path,
@@ -187,8 +203,11 @@ def obfuscation(
     from obfnet.bundle import load_or_create_coordinator_key, public_key_text
     from obfnet.training.inference import load_inference
     from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+    from obfnet.training.ray_engine import RayEngine, Source
     from obfnet.training.recipes import obfuscation_schedule
 
+    if engine == "local" and (address or workers):
+        raise UsageError("--address and --workers with --engine ray", "--engine local", "leave them out")
     schedule = obfuscation_schedule(spec, protection=protection, epochs=epochs)
     settings = PoolSettings(
         architecture=arch,
@@ -208,7 +227,28 @@ def obfuscation(
     signing_key = load_or_create_coordinator_key(key)
     with claim_output(out, kind="pool"):
         pool = train_obfuscation(
-            dataset, network, out=out, key=signing_key, settings=settings, place=processor, progress=progress
+            dataset,
+            network,
+            out=out,
+            key=signing_key,
+            settings=settings,
+            place=processor,
+            progress=progress,
+            engine=None
+            if engine == "local"
+            else RayEngine(
+                source=Source(
+                    case=case,
+                    split=split,
+                    skip_bad=skip_bad,
+                    data_dir=None if data_dir is None else data_dir.absolute(),
+                    inference=inference_path.absolute(),
+                    place=processor,
+                ),
+                address=address,
+                workers=workers,
+                progress=progress,
+            ),
         )
     result = {
         "pool": str(pool.folder),

@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from obfnet.fitting import Precision, arithmetic
 from obfnet.nets.mode import evaluating
 
-ROOM_BYTES: Final = 3 * 2**30
-"""What a pass may keep for the way back, of all threads that ask together."""
+ROOM_BYTES: Final = 3 * 2**29
+"""What one pass may keep for the way back: the same everywhere, so that the same parts are asked."""
 
 _DEPTHS: Final = 3
 

@@ -1,52 +1,35 @@
-"""Training of a pool: K obfuscation networks at once, each on I∘O with the inference network frozen.
+"""Training of a pool: K obfuscation networks, each on I∘O with the inference network frozen.
 
-The networks share every batch and the machine's caches, and differ by their initial weights. The
-finished pool is a folder of signed bundles; `training.json` beside it says how it was made.
+They are trained in parts (`part`), wherever an engine does it, and signed here. The finished pool is a folder
+of signed bundles; `training.json` beside it says how it was made.
 """
 
 import dataclasses
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from torch import Tensor, nn
 
 from obfnet.bundle import Trust, build_bundle, public_key_text, read_pool, write_pool
-from obfnet.bundle.chance import chance_of
-from obfnet.core.errors import BundleError, TrainingError, UsageError
-from obfnet.core.files import sha256_hex, write_json
+from obfnet.core.errors import BundleError, UsageError
+from obfnet.core.files import write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.data.case import Dataset
-from obfnet.data.table import Split
-from obfnet.export import obfuscation_onnx
-from obfnet.fitting import (
-    Budget,
-    Checkpoint,
-    fingerprint,
-    processor,
-    run_schedule,
-)
-from obfnet.nets.cost import count_macs, count_parameters
-from obfnet.training.augmentation import augmented
-from obfnet.training.classifier import accuracy, unit_tensor
-from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
+from obfnet.fitting import Checkpoint, fingerprint
+from obfnet.training.engine import Engine, Local, PartStore, parts_of
 from obfnet.training.inference import InferenceNetwork
+from obfnet.training.part import TrainedNetwork, protection_of
 from obfnet.training.pool_plan import PoolPlan, PoolSettings
-from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
-from obfnet.training.recipes import precision_of
+from obfnet.training.protections import PROTECTIONS, Protection
 
 __all__ = ["PoolSettings", "TrainedPool", "train_obfuscation"]
 
 _CARD = "training.json"
-# Validation samples that a trained network is checked on, and how often it is trained anew.
-_CHECKED = 5_000
-_ATTEMPTS = 3
+_CHECKPOINT = ".training.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +56,7 @@ def train_obfuscation(
     settings: PoolSettings | None = None,
     place: str = "auto",
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> TrainedPool:
     """Trains a pool against a frozen inference network and publishes it as signed bundles.
 
@@ -84,6 +68,7 @@ def train_obfuscation(
         settings: What to train; the default is four of the case's first obfuscation networks.
         place: Processor: `"cpu"`, `"cuda"`, or `"auto"` for a GPU where there is one.
         progress: Told of every step.
+        engine: What trains; None does it in this process, one part of 16 after the other.
 
     Returns:
         The pool; the one that is there already if it came from the same settings.
@@ -97,32 +82,36 @@ def train_obfuscation(
     """
     progress, plan = progress or Silent(), (settings or PoolSettings()).for_case(dataset)
     _check_fit(dataset, inference)
-    protection = PROTECTIONS.get(plan.protection)(
-        plan.bits, epsilon=plan.epsilon, noise=plan.noise, rich_share=plan.rich_share
-    )
+    protection = protection_of(plan)
     name = _fingerprint(dataset, inference, plan, key)
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
         return found
     if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
         progress.say(f"warning: {warning}")
-    checkpoint = Checkpoint(path=out / ".training.safetensors", fingerprint=name)
-    frozen = _state_hash(inference.network)
-    networks = _sound_networks(protection, plan, dataset, inference, checkpoint, progress, processor(place))
-    if _state_hash(inference.network) != frozen:
-        raise TrainingError(
-            "a frozen inference network", "weights that changed in training", "report this bug"
+    engine = engine or Local(dataset=dataset, inference=inference, place=place, progress=progress)
+    store = PartStore(out, fingerprint=name, public_key=public_key_text(key))
+    missing = [part for part in parts_of(plan.count) if store.read(part) is None]
+    if len(missing) < len(parts_of(plan.count)):
+        progress.say(
+            f"pool: {plan.count - sum(map(len, missing))} of {plan.count} networks are there, reused"
         )
-    accuracies = [
-        accuracy(nn.Sequential(network, inference.network), dataset.validation) for network in networks
-    ]
-    bundles = [
-        _bundle(network, number, protection, inference, plan, key) for number, network in enumerate(networks)
-    ]
-    write_pool(out, bundles, key)
+
+    def deliver(numbers: range, networks: Sequence[TrainedNetwork]) -> None:
+        names = [f"{inference.card.case}-{number:03d}" for number in numbers]
+        bundles = [
+            (name, _bundle(network, name, protection, inference, plan, key))
+            for name, network in zip(names, networks, strict=True)
+        ]
+        store.write(numbers, bundles, [network.validation_accuracy for network in networks])
+
+    engine.train(plan, missing, deliver, checkpoint=Checkpoint(path=out / _CHECKPOINT, fingerprint=name))
+    finished = store.read_all(plan.count)
+    accuracies = [one for part in finished for one in part.validation_accuracy]
+    write_pool(out, [bundle for part in finished for bundle in part.bundles], key)
     card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(plan)}
     write_json(out / _CARD, card)
-    checkpoint.drop()
+    store.drop()
     return TrainedPool(folder=out, validation_accuracy=tuple(accuracies), reused=False)
 
 
@@ -137,156 +126,26 @@ def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
         )
 
 
-def _sound_networks(
-    protection: Protection,
-    plan: PoolPlan,
-    dataset: Dataset,
-    inference: InferenceNetwork,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    place: torch.device,
-) -> list[nn.Module]:
-    """The pool as a device gets it; a network that fails its protection's check is trained anew."""
-    classes = len(inference.card.classes)
-    channels, height, width = inference.card.input.unit_shape
-    purpose = Purpose(
-        shape=(channels, height, width),
-        architecture=plan.architecture,
-        hidden=plan.hidden,
-        classes=classes,
-        attribute_values=0 if dataset.train.attribute is None else int(dataset.train.attribute.max()) + 1,
-    )
-    some = unit_tensor(dataset.validation.samples[:_CHECKED])
-    sound: dict[int, nn.Module] = {}
-    for attempt in range(_ATTEMPTS):
-        left = [number for number in range(plan.count) if number not in sound]
-        networks = _fresh_networks(protection, plan, purpose, left, attempt)
-        own = (
-            replace(checkpoint, fingerprint=f"{checkpoint.fingerprint}-{attempt}") if attempt else checkpoint
-        )
-        _train_together(networks, protection, dataset.train, inference, plan, own, progress, place)
-        fault = None
-        for number, network in zip(left, networks, strict=True):
-            protection.settle(network, some)
-            if found := protection.fault(network, some, classes):
-                fault = found
-                progress.say(f"network {number}: {found}")
-            else:
-                sound[number] = protection.obfuscation_of(network)
-        if fault is None:
-            return [sound[number] for number in range(plan.count)]
-    raise TrainingError(
-        "networks that use their code",
-        f"{fault}, {_ATTEMPTS} times from different weights",
-        "train longer, or with more bits",
-    )
-
-
-def _fresh_networks(
-    protection: Protection, plan: PoolPlan, purpose: Purpose, numbers: Sequence[int], attempt: int
-) -> nn.ModuleList:
-    networks = nn.ModuleList()
-    for number in numbers:
-        torch.manual_seed(plan.seed * 10_007 + number + 1 + attempt * 1_000_003)
-        networks.append(protection.build(purpose))
-    torch.manual_seed(plan.seed)
-    return networks
-
-
-def _train_together(
-    networks: nn.ModuleList,
-    protection: Protection,
-    train: Split,
-    inference: InferenceNetwork,
-    plan: PoolPlan,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    place: torch.device,
-) -> None:
-    labels = torch.tensor(train.labels)
-    attribute = None if train.attribute is None else torch.tensor(train.attribute)
-    networks.train().to(place)
-    inference.network.to(place)
-
-    def descend(network: nn.Module, batch: Batch, answer: Answer) -> float:
-        loss = protection.outcome(network, answer, batch).loss
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.item()
-
-    budget = Budget(
-        schedule=plan.schedule,
-        seed=plan.seed,
-        checkpoint=checkpoint,
-        progress=progress,
-        task=f"train pool of {plan.count} obfuscation networks",
-    )
-    threads = torch.get_num_threads()
-    # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
-    alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
-    # A core a network: networks need not wait for one another as the threads of one operation must. A
-    # larger joint batch would be slower, since it falls out of the processor's caches.
-    single_threaded = partial(torch.set_num_threads, 1)
-    frozen = FrozenNetwork(
-        inference.network,
-        inference.card.input.unit_shape,
-        integer=inference.card.input.dtype == "uint8",
-        precision=precision_of(inference.card.architecture),
-        place=place,
-        room_bytes=ROOM_BYTES // min(threads, len(networks)),
-    )
-    if frozen.at_once < plan.schedule.batch_size:
-        progress.say(
-            f"the inference network keeps {frozen.sample_bytes / 2**20:,.0f} MiB a sample in training: it "
-            f"is asked {frozen.at_once} samples at a time and not {plan.schedule.batch_size}, which takes "
-            "longer and gives the same"
-        )
-    with frozen, ThreadPoolExecutor(min(threads, len(networks)), initializer=single_threaded) as cores:
-
-        def step(rows: Tensor) -> float:
-            batch = Batch(
-                raw=augmented(unit_tensor(train.samples[rows.numpy()]), plan.augmentation).to(place),
-                labels=labels[rows].to(place),
-                attribute=None if attribute is None else attribute[rows].to(place),
-            )
-            descended = partial(descend, batch=batch, answer=frozen)
-            return sum((map if alone else cores.map)(descended, networks)) / len(networks)
-
-        try:
-            run_schedule(networks, step, samples=len(labels), budget=budget)
-        finally:
-            torch.set_num_threads(threads)
-    networks.eval().cpu()
-    inference.network.cpu()
-
-
 def _bundle(
-    network: nn.Module,
-    number: int,
+    network: TrainedNetwork,
+    name: str,
     protection: Protection,
     inference: InferenceNetwork,
     plan: PoolPlan,
     key: Ed25519PrivateKey,
 ) -> bytes:
     spec = inference.card.input
-    chance = chance_of(
-        epsilon=protection.epsilon,
-        noise=protection.noise,
-        poor_bits=protection.poor_bits,
-        rich_share=protection.rich_share,
-    )
     return build_bundle(
-        graph=obfuscation_onnx(
-            network, spec, chance=chance, width=protection.width, exact=protection.budget_bits is not None
-        ),
+        graph=network.graph,
         key=key,
-        name=f"{inference.card.case}-{number:03d}",
+        name=name,
         case=inference.card.case,
         input=spec,
         protection=protection.name,
         architecture=plan.architecture,
         hidden=plan.hidden,
-        parameters=count_parameters(network),
-        macs=count_macs(network, spec.unit_shape),
+        parameters=network.parameters,
+        macs=network.macs,
         budget_bits=protection.budget_bits,
         epsilon=protection.epsilon,
         noise=protection.noise,
@@ -323,8 +182,3 @@ def _finished(out: Path, name: str, key: Ed25519PrivateKey) -> TrainedPool | Non
         return TrainedPool(folder=out, validation_accuracy=tuple(card["validation_accuracy"]), reused=True)
     except (OSError, ValueError, KeyError, BundleError):
         return None
-
-
-def _state_hash(network: nn.Module) -> str:
-    tensors: Sequence[Tensor] = list(network.state_dict().values())
-    return sha256_hex(b"".join(value.contiguous().numpy().tobytes() for value in tensors))

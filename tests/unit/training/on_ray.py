@@ -1,0 +1,91 @@
+"""Trains a pool of five in parts of two on Ray, in its own process: `python -m ... INFERENCE OUT [KILLS]`.
+
+While it trains, so many workers are killed, each as soon as a part is delivered or a worker is seen at work.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from obfnet.core.progress import Silent
+from obfnet.data.cases import load_case
+from obfnet.fitting import Checkpoint, Schedule
+from obfnet.training import engine
+from obfnet.training.inference import load_inference
+from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.pool_plan import PoolPlan
+from obfnet.training.ray_engine import RayEngine, Source
+
+engine.PART = 2
+POOL = PoolSettings(hidden=12, count=5, schedule=Schedule(epochs=1, batch_size=64, peak_rate=4e-3), seed=3)
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+class Delivering:
+    """Says which parts are delivered, and how often."""
+
+    def __init__(self, inner: engine.Engine) -> None:
+        self.inner = inner
+
+    def train(
+        self,
+        plan: PoolPlan,
+        parts: Sequence[range],
+        deliver: engine.Deliver,
+        *,
+        checkpoint: Checkpoint,
+    ) -> None:
+        def told(numbers: range, networks: Sequence[engine.TrainedNetwork]) -> None:
+            print("delivered", numbers.start, flush=True)
+            deliver(numbers, networks)
+
+        self.inner.train(plan, parts, told, checkpoint=checkpoint)
+
+
+def workers() -> list[int]:
+    """Processes that train a part now, by the title that Ray gives them."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            title = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
+        except OSError:
+            continue
+        if title.startswith(b"ray::_train"):
+            found.append(int(folder.name))
+    return found
+
+
+def kill(times: int) -> None:
+    """Kills a worker at work, so many times."""
+    while times:
+        time.sleep(0.2)
+        if pids := workers():
+            os.kill(pids[0], signal.SIGKILL)
+            print("killed", flush=True)
+            times -= 1
+            time.sleep(1.0)
+
+
+def main(inference: Path, out: Path, kills: int) -> None:
+    """Trains the pool."""
+    killer = threading.Thread(target=kill, args=(kills,), daemon=True)
+    killer.start()
+    trained = RayEngine(source=Source(case="digits", inference=inference), workers=2, progress=Silent())
+    train_obfuscation(
+        load_case("digits"),
+        load_inference(inference),
+        out=out,
+        key=KEY,
+        settings=POOL,
+        engine=Delivering(trained),
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
