@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from obfnet.cli import bench_leakage
+from obfnet.cli import bench_fleet, bench_leakage
 from obfnet.cli.bench_output import finish, show, shown
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options, processor_option, typed_command
@@ -29,6 +29,7 @@ def bench() -> None:
 
 bench.add_command(bench_leakage.privacy)
 bench.add_command(bench_leakage.audit)
+bench.add_command(bench_fleet.fleet)
 
 
 @bench.command()

@@ -32,6 +32,7 @@ CONTRACT = {
     "audit",
     "monitor",
     "bench monitor",
+    "bench fleet",
 }
 
 
