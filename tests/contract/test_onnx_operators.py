@@ -26,6 +26,7 @@ from tests.unit.models.graphs import Array, graph_bytes
 IMAGE = (2, 4, 7, 6)
 SOUND = (2, 4, 11)
 ROWS = (3, 4)
+SEQUENCE = (5, 2, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,13 @@ def whole(*numbers: int) -> Array:
 
 def number(value: float, dtype: Any = np.float32) -> Array:
     return np.array(value, dtype=dtype)
+
+
+def recurrent(gates: int, *, directions: int = 1, bias: bool = False) -> tuple[Array, ...]:
+    """Weights for samples of four values and a state of three."""
+    wide = 3 * gates
+    weights = (some(directions, wide, 4), some(directions, wide, 3))
+    return (*weights, some(directions, 2 * wide)) if bias else weights
 
 
 K3 = some(6, 4, 3, 3)
@@ -309,6 +317,28 @@ CASES = [
     case("DequantizeLinear", ROWS, number(0.05), dtype="int32"),
     case("DequantizeLinear", IMAGE, some(7, low=0.1), np.arange(7, dtype=np.int8), axis=2, dtype="int8"),
     case("Swish", ROWS, opset=24, alpha=1.5, oracle="onnx"),
+    *(
+        case(kind, SEQUENCE, *recurrent(gates), outputs=outputs, hidden_size=3)
+        for kind, gates, outputs in (("RNN", 1, 2), ("GRU", 3, 2), ("LSTM", 4, 3))
+    ),
+    *(
+        case(
+            kind,
+            SEQUENCE,
+            *recurrent(gates, directions=2, bias=True),
+            None,
+            *[some(2, 2, 3)] * (outputs - 1),
+            outputs=outputs,
+            hidden_size=3,
+            direction="bidirectional",
+        )
+        for kind, gates, outputs in (("RNN", 1, 2), ("GRU", 3, 2), ("LSTM", 4, 3))
+    ),
+    case("RNN", SEQUENCE, *recurrent(1), hidden_size=3, direction="reverse", activations=["Relu"]),
+    case("GRU", SEQUENCE, *recurrent(3, bias=True), hidden_size=3, linear_before_reset=1),
+    case("GRU", SEQUENCE, *recurrent(3), hidden_size=3, activations=["Sigmoid", "relu"], opset=7),
+    case("LSTM", SEQUENCE, *recurrent(4, bias=True), hidden_size=3, activations=["Sigmoid", "Relu", "Tanh"]),
+    case("LSTM", SEQUENCE, *recurrent(4, bias=True), np.array([5, 5], np.int32), hidden_size=3, opset=14),
 ]
 
 

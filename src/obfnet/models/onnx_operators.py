@@ -1,8 +1,8 @@
 """The operators that `onnx_program` runs, one small function each: the node and its inputs to its outputs.
 
 Here are those on single values and on shapes; `onnx_sums` has those that sum or normalise, `onnx_windows`
-those that slide or resize. What a setting would change and is not done is refused by `unsupported_use`, never
-ignored.
+those that slide or resize, `onnx_recurrent` those with a state. What a setting would change and is not done
+is refused by `unsupported_use`, never ignored.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from obfnet.core.errors import ModelError
+from obfnet.models import onnx_recurrent as recurrent
 from obfnet.models import onnx_sums as sums
 from obfnet.models import onnx_windows as windows
 from obfnet.models.onnx_node import DTYPES, LIMITS, Node, type_name
@@ -342,12 +343,14 @@ OPERATORS: Final[dict[str, Operator]] = {
     "Unsqueeze": _unsqueeze,
     "Where": lambda _node, condition, a, b: torch.where(condition, a, b),
     "Xor": _plain(torch.logical_xor),
+    **recurrent.OPERATORS,
     **sums.OPERATORS,
     **windows.OPERATORS,
 }
 
 # Of attributes that change what an operator does: the values that are done here.
 _SUPPORTED: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
+    **{kind: {"clip": (0,), "input_forget": (0,), "layout": (0,)} for kind in recurrent.OPERATORS},
     "BatchNormalization": {"spatial": (1,), "training_mode": (0,)},
     "Cast": {"to": tuple(DTYPES)},
     "DequantizeLinear": {"block_size": (0,), "output_dtype": (0, 1, 10, 16)},
@@ -373,4 +376,4 @@ def unsupported_use(node: Node) -> str:
             return f"{name} {type_name(value) if name in _TYPE_SETTINGS else repr(value)}"
     if node.kind in _ONE_OUTPUT and any(node.outputs[1:]):
         return "a second output"
-    return ""
+    return recurrent.unsupported(node)

@@ -393,7 +393,7 @@ def external() -> bytes:
 
 
 def several() -> bytes:
-    nodes = [node("LSTM", "x", "w", "w", out="v0", name="lstm")]
+    nodes = [node("GridSample", "x", "w", "w", out="v0", name="grid")]
     nodes += [
         helper.make_node(f"Odd{place}", [f"v{place}"], [f"v{place + 1}"], name=f"n{place}", domain="com.x")
         for place in range(6)
@@ -424,7 +424,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "new opset": (lambda: linear(opset=99), "opset from 7 to [0-9]+, got 99"),
     "several operators": (
         several,
-        r"got LSTM \(node 'lstm'\), com\.x\.Odd0 \(node 'n0'\), .*Odd3 \(node 'n3'\) and 2 more;",
+        r"got GridSample \(node 'grid'\), com\.x\.Odd0 \(node 'n0'\), .*Odd3 \(node 'n3'\) and 2 more;",
     ),
     "control flow": (branch, r"got If \(node 'i'\), control flow"),
     "a mode": (
@@ -432,6 +432,25 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
             [node("Resize", "x", "", "s", name="r", mode="cubic")], weights={"s": np.ones(2)}
         ),
         r"got Resize \(node 'r'\) with mode 'cubic'",
+    ),
+    "a coupled gate": (
+        lambda: graph_bytes([node("LSTM", *"xww", name="l", hidden_size=4, input_forget=1)]),
+        r"got LSTM \(node 'l'\) with input_forget 1",
+    ),
+    "peepholes": (
+        lambda: graph_bytes([node("LSTM", *"xww", *[""] * 4, "w", name="l", hidden_size=4)]),
+        r"got LSTM \(node 'l'\) with peepholes",
+    ),
+    "a rare activation": (
+        lambda: graph_bytes([node("RNN", *"xww", name="r", hidden_size=4, activations=["Affine"])]),
+        r"got RNN \(node 'r'\) with activation 'affine'",
+    ),
+    "sequences of several lengths": (
+        lambda: graph_bytes(
+            [node("RNN", *"vww", "", "n", out="z", name="r", hidden_size=2), node("Add", "x", "z")],
+            weights={"v": np.ones((3, 2, 2)), "w": np.ones((1, 2, 2)), "n": np.array([3, 2])},
+        ),
+        r"whole sequences at operator RNN \(node 'r'\), got shorter ones",
     ),
     "a cast to text": (
         lambda: graph_bytes([node("Cast", "x", name="c", to=TensorProto.STRING)]),
