@@ -19,7 +19,7 @@ from obfnet.attacks.straight_through import Choice
 from obfnet.models.onnx_file import file_of, model_of
 from obfnet.models.onnx_gradient import NO_GRADIENT
 from obfnet.models.onnx_network import OnnxNetwork
-from obfnet.models.onnx_operators import OPERATORS
+from obfnet.models.onnx_operators import DOMAINS, OPERATORS
 from obfnet.models.onnx_program import OnnxProgram
 from tests.unit.models.graphs import Array, graph_bytes
 
@@ -44,7 +44,8 @@ class Case:
     oracle: str = "onnxruntime"
 
     def __str__(self) -> str:
-        told = "-".join(f"{name}={value}" for name, value in self.settings.items() if name != "value")
+        long = ("value", "coefficients")
+        told = "-".join(f"{name}={value}" for name, value in self.settings.items() if name not in long)
         return f"{self.kind}-{self.opset}-{'x'.join(map(str, self.shape))}-{told}".replace(" ", "")
 
 
@@ -317,6 +318,21 @@ CASES = [
     case("DequantizeLinear", ROWS, number(0.05), dtype="int32"),
     case("DequantizeLinear", IMAGE, some(7, low=0.1), np.arange(7, dtype=np.int8), axis=2, dtype="int8"),
     case("Swish", ROWS, opset=24, alpha=1.5, oracle="onnx"),
+    case("Scaler", ROWS, offset=[0.5], scale=[2.0]),
+    case("Scaler", ROWS, offset=[0.5, -1.0, 0.0, 2.0], scale=[2.0, 0.5, 1.0, 3.0]),
+    *(case("Normalizer", ROWS, norm=norm) for norm in ("L1", "L2")),
+    *(
+        case(
+            "LinearClassifier",
+            ROWS,
+            outputs=2,
+            coefficients=some(3, 4).ravel().tolist(),
+            intercepts=[0.5, -0.5, 0.1],
+            classlabels_ints=[7, 3, 5],
+            **rest,
+        )
+        for rest in ({}, {"post_transform": "SOFTMAX"}, {"post_transform": "LOGISTIC", "multi_class": 1})
+    ),
     *(
         case(kind, SEQUENCE, *recurrent(gates), outputs=outputs, hidden_size=3)
         for kind, gates, outputs in (("RNN", 1, 2), ("GRU", 3, 2), ("LSTM", 4, 3))
@@ -345,9 +361,9 @@ CASES = [
 def file_of_row(row: Case) -> tuple[bytes, list[str]]:
     names = [f"w{place}" if other is not None else "" for place, other in enumerate(row.others)]
     outputs = [f"y{place}" for place in range(row.outputs)]
-    node = helper.make_node(
-        row.kind, ["x", *names] if row.first else names, outputs, name="n", **row.settings
-    )
+    domain = DOMAINS.get(row.kind, "")
+    given = ["x", *names] if row.first else names
+    node = helper.make_node(row.kind, given, outputs, name="n", domain=domain, **row.settings)
     if row.kind == "Pad" and row.dtype == "float32" and names[1:2] == [""] and len(names) == 2:
         node.input.pop()
     element = helper.np_dtype_to_tensor_dtype(np.dtype(row.dtype))
@@ -358,6 +374,7 @@ def file_of_row(row: Case) -> tuple[bytes, list[str]]:
         weights={name: other for name, other in zip(names, row.others, strict=True) if other is not None},
         outputs=[ValueInfoProto(name=name) for name in outputs],
         opset=row.opset,
+        domains={domain: 1} if domain else {},
     )
     return data, outputs
 

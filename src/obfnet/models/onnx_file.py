@@ -17,7 +17,7 @@ from torch import Tensor
 
 from obfnet.core.errors import ModelError
 from obfnet.models.onnx_node import DTYPES, Node, node_of, tensor_of, type_name
-from obfnet.models.onnx_operators import OPERATORS, unsupported_use
+from obfnet.models.onnx_operators import DOMAINS, OPERATORS, unsupported_use
 
 OLDEST_OPSET: Final = 7
 NEWEST_OPSET: Final[int] = onnx.defs.onnx_opset_version()
@@ -141,7 +141,8 @@ def _parsed(data: bytes) -> Any:
 
 
 def _opset(model: Any) -> int:
-    versions = [one.version for one in model.opset_import if one.domain in ("", "ai.onnx")]
+    # Tools that put models together name the same one several times.
+    versions = list({one.version for one in model.opset_import if one.domain in ("", "ai.onnx")})
     if len(versions) != 1:
         raise ModelError("one opset of ONNX's own operators", f"{len(versions)}", _AGAIN)
     if not OLDEST_OPSET <= versions[0] <= NEWEST_OPSET:
@@ -239,7 +240,7 @@ def _leading_to(taken: str, protos: Iterable[Any]) -> list[Any]:
 def _check_operators(nodes: Iterable[Node]) -> None:
     faults = []
     for node in nodes:
-        if node.domain or node.kind not in OPERATORS:
+        if node.domain != DOMAINS.get(node.kind, "") or node.kind not in OPERATORS:
             control = not node.domain and node.kind in _CONTROL_FLOW
             faults.append(f"{node}, control flow" if control else str(node))
         elif use := unsupported_use(node):

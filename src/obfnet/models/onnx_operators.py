@@ -1,8 +1,8 @@
 """The operators that `onnx_program` runs, one small function each: the node and its inputs to its outputs.
 
 Here are those on single values and on shapes; `onnx_sums` has those that sum or normalise, `onnx_windows`
-those that slide or resize, `onnx_recurrent` those with a state. What a setting would change and is not done
-is refused by `unsupported_use`, never ignored.
+those that slide or resize, `onnx_recurrent` those with a state, `onnx_linear` scikit-learn's. What a setting
+would change and is not done is refused by `unsupported_use`, never ignored.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from obfnet.core.errors import ModelError
+from obfnet.models import onnx_linear as linear
 from obfnet.models import onnx_recurrent as recurrent
 from obfnet.models import onnx_sums as sums
 from obfnet.models import onnx_windows as windows
@@ -343,10 +344,14 @@ OPERATORS: Final[dict[str, Operator]] = {
     "Unsqueeze": _unsqueeze,
     "Where": lambda _node, condition, a, b: torch.where(condition, a, b),
     "Xor": _plain(torch.logical_xor),
+    **linear.OPERATORS,
     **recurrent.OPERATORS,
     **sums.OPERATORS,
     **windows.OPERATORS,
 }
+
+# Of those that are not ONNX's own.
+DOMAINS: Final[dict[str, str]] = dict.fromkeys(linear.OPERATORS, linear.DOMAIN)
 
 # Of attributes that change what an operator does: the values that are done here.
 _SUPPORTED: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
@@ -376,4 +381,4 @@ def unsupported_use(node: Node) -> str:
             return f"{name} {type_name(value) if name in _TYPE_SETTINGS else repr(value)}"
     if node.kind in _ONE_OUTPUT and any(node.outputs[1:]):
         return "a second output"
-    return recurrent.unsupported(node)
+    return recurrent.unsupported(node) or linear.unsupported(node)

@@ -433,6 +433,29 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         r"got Resize \(node 'r'\) with mode 'cubic'",
     ),
+    "a norm": (
+        lambda: graph_bytes(
+            [helper.make_node("Normalizer", ["x"], ["y"], name="n", domain="ai.onnx.ml", norm="MAX")],
+            domains={"ai.onnx.ml": 1},
+        ),
+        r"got ai\.onnx\.ml\.Normalizer \(node 'n'\) with norm 'MAX'",
+    ),
+    "one score": (
+        lambda: graph_bytes(
+            [
+                helper.make_node(
+                    *("LinearClassifier", ["x"], ["l", "y"]),
+                    **{"name": "n", "domain": "ai.onnx.ml", "coefficients": [1.0] * 4, "intercepts": [0.0]},
+                )
+            ],
+            domains={"ai.onnx.ml": 1},
+        ),
+        r"got ai\.onnx\.ml\.LinearClassifier \(node 'n'\) with one score for two classes",
+    ),
+    "an operator of another domain": (
+        lambda: graph_bytes([node("Normalizer", "x", name="n", norm="L1")]),
+        r"got Normalizer \(node 'n'\)",
+    ),
     "a coupled gate": (
         lambda: graph_bytes([node("LSTM", *"xww", name="l", hidden_size=4, input_forget=1)]),
         r"got LSTM \(node 'l'\) with input_forget 1",
