@@ -65,6 +65,9 @@ def measure(
     # As a device sends them that keeps to what its bundle promises.
     each = {bundle.name: share_right(KnownNetwork.of(bundle).in_turn(raw)) for bundle in pool.bundles}
     recipe = inference_recipe(dataset.spec, "device-only", epochs=settings.device_only_epochs)
+    if settings.device_only_epochs is None and (settings.epochs or 0) > recipe.schedule.epochs:
+        # A rival that is trained less than the obfuscation networks is none.
+        recipe = inference_recipe(dataset.spec, "device-only", epochs=settings.epochs)
     rival = train_device_only(
         dataset,
         manifest.macs,
