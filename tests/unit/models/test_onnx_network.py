@@ -77,6 +77,18 @@ class Attention(nn.Module):
         return self.head(functional.gelu(self.feed(x))[:, 0])
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = nn.LSTM(24, 6, 2, batch_first=True, bidirectional=True)
+        self.one, self.plain = nn.GRU(12, 7, batch_first=True), nn.RNN(7, 6, nonlinearity="relu")
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.permute(0, 2, 1, 3).flatten(2)
+        return self.head(self.plain(self.one(self.both(rows)[0])[0].transpose(0, 1))[1][0])
+
+
 def torch_network(kind: type[nn.Module]) -> nn.Module:
     torch.manual_seed(5)
     network = kind()
@@ -114,7 +126,7 @@ def value_and_gradient(network: Callable[[Tensor], Tensor], samples: Tensor) -> 
 
 
 @pytest.mark.parametrize("dynamo", [True, False])
-@pytest.mark.parametrize("kind", [Residual, Depthwise, Attention])
+@pytest.mark.parametrize("kind", [Residual, Depthwise, Attention, Recurrent])
 def test_values_and_gradients_are_those_of_torch(kind: type[nn.Module], dynamo: bool) -> None:
     original = torch_network(kind)
     network = OnnxNetwork(exported(original, dynamo=dynamo))
