@@ -24,8 +24,9 @@ def results_page(results: Path) -> str:
 
     Args:
         results: Folder with `demo.json`, `demo-fsd.json` and alike, `privacy.json`, `audit.json`,
-            `audit-model.json`, `monitor-mnist.json` and alike, `training.json`, `training-defaults.json`,
-            `serving.json`, `edge.json`; of one that is missing the page says that it was not measured.
+            `audit-model.json`, `protect-onnx.json`, `monitor-mnist.json` and alike, `training.json`,
+            `training-defaults.json`, `serving.json`, `edge.json`; of one that is missing the page says
+            that it was not measured.
 
     Raises:
         DataError: a file is no result.
@@ -49,6 +50,7 @@ def results_page(results: Path) -> str:
         ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
         ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
         ("A network that nobody here trained, digits", "protect-digits", _protect_rows),
+        ("Classifiers from several exporters, bundled digits", "protect-onnx", _classifier_rows),
         ("The monitor, digits", "monitor-mnist", _monitor_rows),
         ("The monitor, spoken digits", "monitor-fsd", _monitor_rows),
         ("Training a pool of 16", "training", _training_rows),
@@ -314,6 +316,29 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
         ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),
         ("minutes from the model to the report", f"{figures['seconds']['total'] / 60:.1f}"),
     ]
+
+
+def _classifier_rows(figures: dict[str, Any]) -> Rows:
+    told = (
+        "accuracy raw by ONNX Runtime, by the executor; obfuscated; device-only; scores at most so far apart"
+    )
+    rows = [(f"{figures['samples']['test']} test samples, {figures['budget_bits']} bits", told)]
+    for one in figures["classifiers"]:
+        right = f"{one['accuracy_onnxruntime']:.1%}"
+        if "refusal" in one:
+            # The first operator that is named.
+            right += f"; refused: {one['refusal'].partition(', got ')[2].partition(')')[0]})"
+        else:
+            right += f", {one['accuracy_executor']:.1%}; {one['accuracy_obfuscated']:.1%}; "
+            right += f"{one['accuracy_device_only']:.1%}; {one['greatest_score_difference']:.0e}"
+        rows.append((f"{one['family']} ({one['exporter']}; opset {one['opset']})", right))
+    for name, one in figures["three_forms"].items():
+        what = (
+            f"one CNN as {name}: raw; obfuscated; greatest difference of its gradients to torch's, relative"
+        )
+        apart = f"{one['greatest_gradient_difference']:.0e}"
+        rows.append((what, f"{one['accuracy_raw']:.2%}; {one['accuracy_obfuscated']:.2%}; {apart}"))
+    return rows
 
 
 def _monitor_rows(figures: dict[str, Any]) -> Rows:
