@@ -6,17 +6,22 @@ README's block of figures. A test holds both against the files.
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from obfnet.core.errors import DataError
 from obfnet.core.files import write_atomic
+from obfnet.report.operating_rows import (
+    Rows,
+    edge_rows,
+    fleet_rows,
+    monitor_rows,
+    serving_rows,
+    training_rows,
+)
 
 _BEGIN: Final = "<!-- figures: begin -->"
 _END: Final = "<!-- figures: end -->"
-
-Rows = Iterable[tuple[str, str]]
 
 
 def results_page(results: Path) -> str:
@@ -25,8 +30,8 @@ def results_page(results: Path) -> str:
     Args:
         results: Folder with `demo.json`, `demo-fsd.json` and alike, `privacy.json`, `audit.json`,
             `audit-model.json`, `protect-onnx.json`, `monitor-mnist.json` and alike, `training.json`,
-            `training-defaults.json`, `serving.json`, `edge.json`; of one that is missing the page says
-            that it was not measured.
+            `training-defaults.json`, `fleet.json`, `serving.json`, `edge.json`; of one that is missing the
+            page says that it was not measured.
 
     Raises:
         DataError: a file is no result.
@@ -51,12 +56,13 @@ def results_page(results: Path) -> str:
         ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
         ("A network that nobody here trained, digits", "protect-digits", _protect_rows),
         ("Classifiers from several exporters, bundled digits", "protect-onnx", _classifier_rows),
-        ("The monitor, digits", "monitor-mnist", _monitor_rows),
-        ("The monitor, spoken digits", "monitor-fsd", _monitor_rows),
-        ("Training a pool of 16", "training", _training_rows),
-        ("Training with the defaults of `train obfuscation`", "training-defaults", _training_rows),
-        ("Serving, and one obfuscation on the device", "serving", _serving_rows),
-        ("The device's install", "edge", _edge_rows),
+        ("The monitor, digits", "monitor-mnist", monitor_rows),
+        ("The monitor, spoken digits", "monitor-fsd", monitor_rows),
+        ("Training a fleet on Ray, digits", "fleet", fleet_rows),
+        ("Training a pool of 16", "training", training_rows),
+        ("Training with the defaults of `train obfuscation`", "training-defaults", training_rows),
+        ("Serving, and one obfuscation on the device", "serving", serving_rows),
+        ("The device's install", "edge", edge_rows),
     ):
         if not (results / f"{name}.json").exists():
             parts += [f"## {title}", "", f"Not measured yet: there is no `results/{name}.json`.", ""]
@@ -339,58 +345,6 @@ def _classifier_rows(figures: dict[str, Any]) -> Rows:
         apart = f"{one['greatest_gradient_difference']:.0e}"
         rows.append((what, f"{one['accuracy_raw']:.2%}; {one['accuracy_obfuscated']:.2%}; {apart}"))
     return rows
-
-
-def _monitor_rows(figures: dict[str, Any]) -> Rows:
-    false, window = figures["false_alarms"], figures["window"]
-    rate = f"{false['alarms']} in {false['windows']}; a rate of at most {false['rate_at_most']:.2%} (95 %)"
-    rows = [(f"false alarms, windows of {window}, a pool of {figures['networks']}", rate)]
-    for name, seen in figures["changes"].items():
-        what = f"{name}: windows in which it is seen by counts, by samples of noise"
-        rows.append((what, f"{seen['seen']:.0%}, {seen['seen_by_probes']:.0%} of {seen['windows']}"))
-    return rows
-
-
-def _training_rows(figures: dict[str, Any]) -> Rows:
-    accuracy = figures["accuracy"]
-    return [
-        ("networks, epochs of each", f"{figures['count']}, {figures['epochs']:g}"),
-        ("time / as many plain runs of 14 epochs", _spread(figures["ratio"])),
-        (
-            "accuracy, obfuscated (mean, worst)",
-            f"{accuracy['obfuscated']:.2%}, {accuracy['obfuscated_worst']:.2%}",
-        ),
-        ("accuracy, raw", f"{accuracy['raw']:.2%}"),
-        ("how the plain runs were timed", figures["plain_run"]["note"]),
-    ]
-
-
-def _serving_rows(figures: dict[str, Any]) -> Rows:
-    rows = [("one obfuscation / bare ONNX Runtime call", _spread(figures["obfuscation"]["ratio"]))]
-    for name, one in figures["protocols"].items():
-        rows.append((f"{name}: client's work / whole request", _spread(one["client_share"])))
-        ratio = one["request_us"]["obfuscated"]["median"] / one["request_us"]["raw"]["median"]
-        rows.append((f"{name}: obfuscated request / raw request, medians", f"{ratio:.2f}"))
-        lengths = " and ".join(
-            ", ".join(map(str, one["request_bytes"][kind])) for kind in ("raw", "obfuscated")
-        )
-        rows.append((f"{name}: body lengths that occurred, raw and obfuscated", f"{lengths} bytes"))
-    return rows
-
-
-def _edge_rows(figures: dict[str, Any]) -> Rows:
-    imports = figures["import_s"]
-    return [
-        ("packages of a plain `pip install .`", f"{figures['install_megabytes']} MB"),
-        ("torch or other heavy packages in it", ", ".join(figures["heavy_packages"]) or "none"),
-        ("`import obfnet`, a process of its own", f"{_spread(imports['obfnet'])} s"),
-        ("an empty interpreter beside it", f"{_spread(imports['empty'])} s"),
-        ("`from obfnet import Device, load_pool`", f"{_spread(imports['device'])} s"),
-    ]
-
-
-def _spread(figure: dict[str, Any]) -> str:
-    return f"{figure['median']:g} ({figure['p05']:g} to {figure['p95']:g})"
 
 
 if __name__ == "__main__":
