@@ -129,6 +129,8 @@ def measure(
             "title": opened.title,
             "id": opened.identity,
             "parameters": count_parameters(opened.module),
+            # What the numbers in an answer stand for. Without labels nobody checked the order.
+            "classes": list(dataset.spec.classes) if settings.labels else None,
             "worked_out": list(understood.notes),
         },
         **useful,

@@ -48,6 +48,7 @@ def test_the_result_has_the_keys_of_the_contract(made: Protected) -> None:
     written = json.loads((made.folder / "result.json").read_text())
     assert written == made.figures
     assert written["budget_bits"] == 8.0
+    assert written["model"]["classes"] == [str(digit) for digit in range(10)]
     for path in (
         *(
             "accuracy.raw",
@@ -96,6 +97,8 @@ def test_without_labels_the_figure_is_agreement(digits_model: nn.Module, tmp_pat
     assert made.figures["accuracy"]["raw"] == 1.0
     assert made.figures["accuracy"]["obfuscated"] > 0.85
     assert "agreement with the model" in made.report
+    # Which output is which class nobody checked.
+    assert made.figures["model"]["classes"] is None
 
 
 def test_arrays_need_labels_or_to_do_without(digits_model: nn.Module, tmp_path: Path) -> None:

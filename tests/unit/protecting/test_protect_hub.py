@@ -67,6 +67,7 @@ def test_it_takes_range_and_order_of_labels_from_the_folder(made: Protected) -> 
     assert (told["source"], told["title"]) == ("transformers", "digits")
     assert "takes float32 CHW 1x8x8, range -0.5,1.5" in told["worked_out"]
     assert "labels in the order that the model says" in told["worked_out"]
+    assert told["classes"] == [str(digit) for digit in ORDER]
     assert not any("worked out from raw samples" in note for note in told["worked_out"])
     assert right["raw"] > 0.93
     # Ten classes, so chance is 0.1.
