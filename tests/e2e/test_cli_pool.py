@@ -46,6 +46,8 @@ def test_a_release_is_published_fetched_used_and_revoked(coordinator, tmp_path):
     answered = as_device(*asked, pool)
     assert answered.code == 0, answered.err
 
+    once_more = as_coordinator("publish", coordinator.pool, "--out", tmp_path / "another")
+    assert ": 2 bundles in 1 shard, 0 revoked" in once_more.out
     gone = min(Path(coordinator.pool).glob("*.obfnet")).stem
     revoked = as_coordinator("revoke", release, gone)
     assert revoked.code == 0, revoked.err

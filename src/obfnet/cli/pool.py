@@ -135,9 +135,14 @@ def _print(release: Release, more: list[str], *, as_json: bool, out: Path | None
         "revoked": list(release.revoked),
         "public_key": release.public_key,
     }
+    bundles, shards = _counted(release.count, "bundle"), _counted(len(release.shards), "shard")
     lines = [
-        f"version {release.version} of release {release.release[:12]}: {release.count} bundles in "
-        f"{len(release.shards)} shards, {len(release.revoked)} revoked",
+        f"version {release.version} of release {release.release[:12]}: {bundles} in {shards}, "
+        f"{len(release.revoked)} revoked",
         *more,
     ]
     print_result(result, lines, as_json=as_json, out=out)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
