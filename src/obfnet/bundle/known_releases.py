@@ -5,7 +5,7 @@ also for a device that is offline and for copies of a bundle that lie elsewhere 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final, final
@@ -26,11 +26,13 @@ class Known:
     """The newest version that was seen of one release.
 
     Args:
+        public_key: Text of the key that signed it.
         version: Its number.
         sha256: Of its index.
         revoked: SHA-256 of every bundle that any version seen has revoked.
     """
 
+    public_key: str
     version: int
     sha256: str
     revoked: tuple[str, ...]
@@ -54,18 +56,21 @@ class KnownReleases:
         self.path = path
 
     @cached_property
-    def revoked(self) -> frozenset[str]:
-        """SHA-256 of every bundle that a release seen here has revoked, as it was when first asked for.
+    def revoked(self) -> frozenset[tuple[str, str]]:
+        """Key and SHA-256 of every bundle that a release of that key has revoked, as when first asked for.
 
         Raises:
             DataError: the file is broken.
         """
-        return frozenset(sha256 for known in self._read().values() for sha256 in known.revoked)
+        return frozenset(
+            (known.public_key, sha256) for known in self._read().values() for sha256 in known.revoked
+        )
 
-    def check(self, release: str, version: int, sha256: str) -> None:
+    def check(self, public_key: str, release: str, version: int, sha256: str) -> None:
         """Raises where this device has seen a newer version, or another one of the same number.
 
         Args:
+            public_key: Text of the key that signed it; another key's release of that name is another one.
             release: Which release.
             version: Its number.
             sha256: Of its index.
@@ -74,7 +79,7 @@ class KnownReleases:
             BundleError: step `release-rollback`.
             DataError: the file is broken.
         """
-        known = self._read().get(release)
+        known = self._read().get(_name(public_key, release))
         if known is not None and version < known.version:
             raise refused(
                 "release-rollback",
@@ -90,7 +95,9 @@ class KnownReleases:
                 "ask its coordinator, who signed both",
             )
 
-    def remember(self, release: str, version: int, sha256: str, revoked: tuple[str, ...]) -> None:
+    def remember(
+        self, public_key: str, release: str, version: int, sha256: str, revoked: tuple[str, ...]
+    ) -> None:
         """Keeps a version that was checked; raises as `check`, and `OutputError` where it cannot be kept."""
         remedy = "set OBFNET_HOME to a folder that can be written"
         try:
@@ -98,19 +105,20 @@ class KnownReleases:
         except OSError as exc:
             raise OutputError(f"to write {self.path}", exc.strerror or str(exc), remedy) from exc
         with locked(self.path, what="known releases", remedy=remedy):
-            self.check(release, version, sha256)
-            releases = self._read()
-            before = releases[release].revoked if release in releases else ()
+            self.check(public_key, release, version, sha256)
+            releases, name = self._read(), _name(public_key, release)
+            before = releases[name].revoked if name in releases else ()
             every = tuple(sorted({*before, *revoked}))
-            releases[release] = Known(version=version, sha256=sha256, revoked=every)
-            document = {
-                "format_version": _VERSION,
-                "releases": {
-                    name: {"version": one.version, "sha256": one.sha256, "revoked": list(one.revoked)}
-                    for name, one in releases.items()
-                },
-            }
-            write_atomic(self.path, canonical_json(document) + b"\n", mode=0o600)
+            releases[name] = Known(public_key=public_key, version=version, sha256=sha256, revoked=every)
+            known = {name: {**asdict(one), "revoked": list(one.revoked)} for name, one in releases.items()}
+            document = canonical_json({"format_version": _VERSION, "releases": known}) + b"\n"
+            if len(document) > _MAX_BYTES:
+                raise OutputError(
+                    f"at most {_MAX_BYTES:,} bytes in {self.path}",
+                    f"{len(document):,}",
+                    "have its coordinators make their releases anew; they revoke too much to be remembered",
+                )
+            write_atomic(self.path, document, mode=0o600)
         self.__dict__.pop("revoked", None)
 
     def _read(self) -> dict[str, Known]:
@@ -132,3 +140,7 @@ class KnownReleases:
 
     def _broken(self, got: str) -> DataError:
         return DataError(f"known releases in {self.path}", got, "have it restored; it says what was revoked")
+
+
+def _name(public_key: str, release: str) -> str:
+    return f"{public_key}/{release}"

@@ -3,22 +3,26 @@
 The index is replaced last and in one step, so that a killed command leaves the former release whole.
 """
 
+import re
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from obfnet.bundle.archive import read_file
 from obfnet.bundle.keys import public_key_text
-from obfnet.bundle.pool import INDEX, read_pool, write_pool
+from obfnet.bundle.manifest import is_sha256
+from obfnet.bundle.pool import INDEX, parse_index, read_pool, write_pool
 from obfnet.bundle.reader import Bundle
 from obfnet.bundle.release import RELEASE_INDEX, Release, Shard, read_release, release_bytes
 from obfnet.bundle.signed import MAX_LIST_BYTES
 from obfnet.bundle.steps import refused, shown
 from obfnet.bundle.trust import Trust
-from obfnet.core.errors import OutputError, UsageError
-from obfnet.core.files import sha256_hex, write_atomic
+from obfnet.core.errors import BundleError, OutputError, UsageError
+from obfnet.core.files import locked, sha256_hex, write_atomic
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,6 +31,7 @@ SHARD_SIZE: Final = 16
 """Bundles of a shard unless another number is asked for: which of them a device uses stays with it."""
 
 _SHARDS: Final = "shards"
+_OURS: Final = re.compile(r"[0-9a-f]{16}|\.draft-[0-9a-f]{16}")
 
 
 def publish(
@@ -51,24 +56,42 @@ def publish(
         The release, written.
 
     Raises:
-        UsageError: no pools, or a shard size below 1.
+        UsageError: no pools, pools of several inference networks, bundles of one name, or a shard size below
+            1.
         BundleError: a device would refuse a pool, or what is in `out` already.
         OutputError: `out` holds something else, or cannot be written.
     """
     if not pools or shard_size < 1:
         raise UsageError("pools and a shard size of at least 1", f"{len(pools)}, {shard_size}", "correct it")
     trust = Trust(explicit=(public_key_text(key),))
-    former = _former(out, key)
     read = [read_pool(folder, trust=trust) for folder in pools]
     if len({pool.inference_network_id for pool in read}) > 1:
         raise UsageError("pools of one inference network", "of several", "make a release for each of them")
-    bundles = {bundle.sha256: bundle.path for pool in read for bundle in pool.bundles if bundle.path}
-    revoked = set() if former is None else set(former.revoked)
-    if former is not None and revoke_former:
-        revoked |= set(_bundles_of(former, out, trust)) - set(bundles)
-    left = {sha256: path for sha256, path in bundles.items() if sha256 not in revoked}
-    network = read[0].inference_network_id
-    return _written(out, former, _spread(left, shard_size), revoked, network, key)
+    bundles = {bundle.sha256: bundle for pool in read for bundle in pool.bundles}
+    twice = [name for name, count in Counter(one.name for one in bundles.values()).items() if count > 1]
+    if twice:
+        raise UsageError(
+            "bundles of different names",
+            f"{len(twice)} twice, like {shown(min(twice))}",
+            "train one larger pool, whose networks are numbered, or publish one of them",
+        )
+    with _writing(out):
+        former = _former(out, trust)
+        revoked = set() if former is None else set(former.revoked)
+        if former is not None and revoke_former:
+            held = [_bundles_of(out / shard.folder, trust) for shard in former.shards]
+            revoked |= {sha256 for shard in held for sha256 in shard} - set(bundles)
+        left = {sha256: _path(one) for sha256, one in bundles.items() if sha256 not in revoked}
+        release = Release(
+            public_key=public_key_text(key),
+            release=secrets.token_hex(16) if former is None else former.release,
+            version=1 if former is None else former.version + 1,
+            inference_network_id=read[0].inference_network_id,
+            shard_size=shard_size,
+            shards=tuple(_shard(out, shard, key) for shard in _spread(left, shard_size)),
+            revoked=tuple(sorted(revoked)),
+        )
+        return _written(out, former, release, key)
 
 
 def revoke(out: Path, bundles: Sequence[str], key: "Ed25519PrivateKey") -> Release:
@@ -85,30 +108,42 @@ def revoke(out: Path, bundles: Sequence[str], key: "Ed25519PrivateKey") -> Relea
         The release, written; with no shards if nothing is left.
 
     Raises:
-        UsageError: no such bundle.
-        BundleError: what is in `out` is no release, or a broken one.
+        UsageError: no such release, or no such bundle.
+        BundleError: what is in `out` is a broken release, or another key's.
         OutputError: `out` cannot be written.
     """
     trust = Trust(explicit=(public_key_text(key),))
-    if (former := _former(out, key)) is None:
+    if not (out / RELEASE_INDEX).exists():
         raise UsageError(f"a release in {out}", "none", "publish one first, or check the path")
-    shards = [_bundles_of_shard(out / shard.folder, trust) for shard in former.shards]
-    present = {sha256: path for shard in shards for sha256, path in shard.items()}
-    by_name = {path.stem: sha256 for sha256, path in present.items()}
-    revoked = set(former.revoked)
-    for name in bundles:
-        sha256 = by_name.get(name, name)
-        if sha256 not in present and not _is_hash(sha256):
-            known = ", ".join(sorted(by_name)[:8])
-            raise UsageError(f"a bundle of the release ({known})", shown(name), "give its name or SHA-256")
-        revoked.add(sha256)
-    left = [{one: path for one, path in shard.items() if one not in revoked} for shard in shards]
-    left = [shard for shard in left if shard]
-    most = max((shard.bundles for shard in former.shards), default=SHARD_SIZE)
-    if any(2 * len(shard) < most for shard in left):
-        # A device with a small shard has little to pick from, and its host knows which.
-        left = _spread({one: path for shard in left for one, path in shard.items()}, most)
-    return _written(out, former, left, revoked, former.inference_network_id, key)
+    with _writing(out):
+        former = read_release(_index_of(out), trust=trust)
+        held = [_bundles_of(out / shard.folder, trust) for shard in former.shards]
+        present = {sha256: path for shard in held for sha256, path in shard.items()}
+        by_name = {path.stem: sha256 for sha256, path in present.items()}
+        revoked = set(former.revoked)
+        for name in bundles:
+            sha256 = by_name.get(name, name)
+            if sha256 not in present and not is_sha256(sha256):
+                known = ", ".join(sorted(by_name)[:8])
+                raise UsageError(
+                    f"a bundle of the release ({known})", shown(name), "give its name or SHA-256"
+                )
+            revoked.add(sha256)
+        kept = [{one: path for one, path in shard.items() if one not in revoked} for shard in held]
+        left = [shard for shard in kept if shard]
+        if any(2 * len(shard) < min(former.shard_size, len(present)) for shard in left):
+            # A device with a small shard has little to pick from, and its host knows which.
+            left = _spread({one: path for shard in left for one, path in shard.items()}, former.shard_size)
+        release = Release(
+            public_key=former.public_key,
+            release=former.release,
+            version=former.version + 1,
+            inference_network_id=former.inference_network_id,
+            shard_size=former.shard_size,
+            shards=tuple(_shard(out, shard, key) for shard in left),
+            revoked=tuple(sorted(revoked)),
+        )
+        return _written(out, former, release, key)
 
 
 def read_shards(folder: Path, *, trust: Trust, inference_network_id: str | None = None) -> tuple[Bundle, ...]:
@@ -128,43 +163,69 @@ def read_shards(folder: Path, *, trust: Trust, inference_network_id: str | None 
         raise refused("release-empty", "bundles in the release", "all of them revoked", "ask its coordinator")
     bundles: list[Bundle] = []
     for shard in release.shards:
-        pool = read_pool(folder / shard.folder, trust=trust, inference_network_id=inference_network_id)
-        listed = sha256_hex(read_file(folder / shard.folder / INDEX, max_bytes=MAX_LIST_BYTES))
-        if (listed, pool.inference_network_id) != (shard.sha256, release.inference_network_id):
-            raise refused("release-shard", "the shard that was listed", "another")
+        place = folder / shard.folder
+        # Before a pool may pin its key as the first seen.
+        check_shard(release, shard, read_file(place / INDEX, step="release-shard", max_bytes=MAX_LIST_BYTES))
+        pool = read_pool(place, trust=trust, inference_network_id=inference_network_id)
         bundles += pool.bundles
     return tuple(bundles)
+
+
+def check_shard(release: Release, shard: Shard, data: bytes) -> list[tuple[str, str]]:
+    """The files of a shard and their SHA-256, from its list; raises `BundleError`, step `release-shard`.
+
+    Args:
+        release: The index, checked.
+        shard: One of its shards.
+        data: Content of that shard's `pool.json`.
+    """
+    if sha256_hex(data) != shard.sha256:
+        raise refused("release-shard", "the shard that was listed", "another")
+    index = parse_index(data)
+    # Else whoever signs a list of somebody else's pools would speak in the other's name.
+    if index.public_key != release.public_key:
+        raise refused("release-shard", "a shard signed by the release's key", "another key's")
+    if index.inference_network_id != release.inference_network_id:
+        raise refused("release-shard", "a shard for the release's inference network", "for another")
+    if len(index.bundles) != shard.bundles:
+        raise refused("release-shard", f"{shard.bundles} bundles", str(len(index.bundles)))
+    return [(entry.file, entry.sha256) for entry in index.bundles]
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Makes the folder, and keeps other commands that publish there out of it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"a folder at {out}", exc.strerror or str(exc), "give another --out") from exc
+    with locked(out / RELEASE_INDEX, what="a release", remedy="give another --out"):
+        yield
 
 
 def _index_of(folder: Path) -> bytes:
     return read_file(folder / RELEASE_INDEX, step="release-index", max_bytes=MAX_LIST_BYTES)
 
 
-def _is_hash(text: str) -> bool:
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
-
-
-def _former(out: Path, key: "Ed25519PrivateKey") -> Release | None:
-    index = out / RELEASE_INDEX
-    if index.exists():
-        return read_release(_index_of(out), trust=Trust(explicit=(public_key_text(key),)))
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"a folder at {out}", "a file", "give another --out")
-    if out.exists() and any(path.name != _SHARDS for path in out.iterdir()):
+def _former(out: Path, trust: Trust) -> Release | None:
+    if (out / RELEASE_INDEX).exists():
+        return read_release(_index_of(out), trust=trust)
+    # What a first publication may have left that was killed.
+    lock = f".{RELEASE_INDEX}.lock"
+    foreign = [path for path in out.iterdir() if path.name not in (_SHARDS, lock)]
+    if foreign or any(not _OURS.fullmatch(path.name) for path in (out / _SHARDS).glob("*")):
         raise OutputError(f"{out} to be empty or a release", "other files", "give another --out")
     return None
 
 
-def _bundles_of(release: Release, out: Path, trust: Trust) -> dict[str, Path]:
-    return {
-        sha256: path
-        for shard in release.shards
-        for sha256, path in _bundles_of_shard(out / shard.folder, trust).items()
-    }
+def _path(bundle: Bundle) -> Path:
+    if bundle.path is None:
+        raise TypeError("a bundle that was never a file")
+    return bundle.path
 
 
-def _bundles_of_shard(folder: Path, trust: Trust) -> dict[str, Path]:
-    return {bundle.sha256: bundle.path for bundle in read_pool(folder, trust=trust).bundles if bundle.path}
+def _bundles_of(folder: Path, trust: Trust) -> dict[str, Path]:
+    return {bundle.sha256: _path(bundle) for bundle in read_pool(folder, trust=trust).bundles}
 
 
 def _spread(bundles: dict[str, Path], shard_size: int) -> list[dict[str, Path]]:
@@ -174,23 +235,7 @@ def _spread(bundles: dict[str, Path], shard_size: int) -> list[dict[str, Path]]:
     return [{name: bundles[name] for name in ordered[place::count]} for place in range(count)]
 
 
-def _written(
-    out: Path,
-    former: Release | None,
-    spread: Sequence[dict[str, Path]],
-    revoked: set[str],
-    network: str,
-    key: "Ed25519PrivateKey",
-) -> Release:
-    shards = [_shard(out, list(bundles.values()), key) for bundles in spread]
-    release = Release(
-        public_key=public_key_text(key),
-        release=secrets.token_hex(16) if former is None else former.release,
-        version=1 if former is None else former.version + 1,
-        inference_network_id=network,
-        shards=tuple(sorted(shards, key=lambda shard: shard.sha256)),
-        revoked=tuple(sorted(revoked)),
-    )
+def _written(out: Path, former: Release | None, release: Release, key: "Ed25519PrivateKey") -> Release:
     data = release_bytes(release, key)
     if len(data) > MAX_LIST_BYTES:
         raise UsageError(
@@ -202,29 +247,36 @@ def _written(
     # A device may be in the middle of a fetch: the former version's shards stay until the next one.
     kept = {shard.folder for one in (former, release) if one is not None for shard in one.shards}
     for folder in (out / _SHARDS).glob("*"):
-        if f"{_SHARDS}/{folder.name}" not in kept:
+        if f"{_SHARDS}/{folder.name}" not in kept and _OURS.fullmatch(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
     return release
 
 
-def _shard(out: Path, files: Sequence[Path], key: "Ed25519PrivateKey") -> Shard:
+def _shard(out: Path, bundles: dict[str, Path], key: "Ed25519PrivateKey") -> Shard:
     draft = out / _SHARDS / f".draft-{secrets.token_hex(8)}"
     try:
         draft.mkdir(parents=True)
-        write_pool(draft, list(files), key)
+        write_pool(draft, list(bundles.values()), key)
         shard = Shard(
             sha256=sha256_hex((draft / INDEX).read_bytes()),
-            bundles=len(files),
+            bundles=len(bundles),
             size_bytes=sum(path.stat().st_size for path in draft.iterdir()),
         )
         place = out / shard.folder
-        if place.exists():
-            # The same bytes: a shard is named by what is in it.
-            shutil.rmtree(draft)
-        else:
+        if place.exists() and not _is_sound(place, key):
+            shutil.rmtree(place)
+        if not place.exists():
             draft.rename(place)
     except OSError as exc:
         raise OutputError(f"to write shards in {out}", exc.strerror or str(exc), "free space") from exc
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return shard
+
+
+def _is_sound(folder: Path, key: "Ed25519PrivateKey") -> bool:
+    try:
+        read_pool(folder, trust=Trust(explicit=(public_key_text(key),)))
+    except BundleError:
+        return False
+    return True

@@ -151,7 +151,7 @@ def inspect_bundle(
 
         # 28. revoked
         sha256 = sha256_hex(data)
-        trust.check_revoked(sha256)
+        trust.check_revoked(sha256, manifest.public_key)
     except BundleError as exc:
         raise named(exc, name) from exc.__cause__
     return Bundle(manifest=manifest, graph=graph, sha256=sha256, size_bytes=len(data), path=path)

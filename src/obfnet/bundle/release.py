@@ -55,6 +55,7 @@ class Release:
         release: Names the release, whatever its version; 32 hex digits.
         version: From 1; each publication has the next.
         inference_network_id: SHA-256 of the inference network that all bundles were made for.
+        shard_size: About how many bundles a shard was to have.
         shards: The pools; none where everything is revoked.
         revoked: SHA-256 of each bundle that no device may use any more, of this version or a former one.
     """
@@ -64,6 +65,7 @@ class Release:
     release: str
     version: int
     inference_network_id: str
+    shard_size: int
     shards: tuple[Shard, ...]
     revoked: tuple[str, ...]
 
@@ -81,6 +83,7 @@ def release_bytes(release: Release, key: "Ed25519PrivateKey") -> bytes:
         "release": release.release,
         "version": release.version,
         "inference_network_id": release.inference_network_id,
+        "shard_size": release.shard_size,
         "shards": [
             {"sha256": shard.sha256, "bundles": shard.bundles, "size_bytes": shard.size_bytes}
             for shard in release.shards
@@ -101,12 +104,24 @@ def read_release(data: bytes, *, trust: Trust) -> Release:
         BundleError: of the steps `release-json` to `release-rollback`.
         DataError: a file of trusted keys or of known releases is broken.
     """
-    release = read_signed_list(
+    release = parse_release(data)
+    trust.check(release.public_key, "a release", step="release-key")
+    trust.known_releases.check(release.public_key, release.release, release.version, sha256_hex(data))
+    return release
+
+
+def parse_release(data: bytes) -> Release:
+    """The index of a release with a good signature of the key that it names, whoever that is.
+
+    Args:
+        data: Content of `release.json`.
+
+    Raises:
+        BundleError: of the steps `release-json` to `release-signature`.
+    """
+    return read_signed_list(
         data, Release, steps="release", version=_VERSION, purpose=_SIGNED_AS, possible=_is_possible
     )
-    trust.check(release.public_key, "a release", step="release-key")
-    trust.known_releases.check(release.release, release.version, sha256_hex(data))
-    return release
 
 
 def _is_possible(release: Release) -> bool:
@@ -122,6 +137,7 @@ def _is_possible(release: Release) -> bool:
         is_public_key_text(release.public_key)
         and named
         and release.version >= 1
+        and release.shard_size >= 1
         and counted
         and len(folders) == len(release.shards)
         and all(map(is_sha256, hashes))

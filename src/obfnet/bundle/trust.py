@@ -69,17 +69,18 @@ class Trust:
         """Whether the key was named or pinned already, and would not have to be taken for the first seen."""
         return public_key in (self.explicit or self._stored())
 
-    def check_revoked(self, sha256: str) -> None:
-        """Raises where a release that this device has seen revokes a bundle.
+    def check_revoked(self, sha256: str, public_key: str) -> None:
+        """Raises where a release that this device has seen, of the key that signed it, revokes a bundle.
 
         Args:
             sha256: Of the bundle's file.
+            public_key: Text of that key.
 
         Raises:
             BundleError: it is revoked.
             DataError: the file of known releases is broken.
         """
-        if sha256 in self.known_releases.revoked:
+        if (public_key, sha256) in self.known_releases.revoked:
             raise refused(
                 "revoked", "a bundle that is not revoked", "one that its coordinator revoked", _FETCH
             )

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from obfnet.core.files import write_json
+from obfnet.core.errors import DataError
+from obfnet.core.files import sha256_hex, write_json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -102,6 +103,15 @@ def trust_option(function: F) -> F:
         metavar="KEY",
         help="Coordinator's public key to accept, text or file; without it the first key seen is pinned.",
     )(function)
+
+
+def network_id(path: Path) -> str:
+    """SHA-256 of an inference network, by its ONNX file or its folder; raises `DataError`."""
+    file = path / "inference.onnx" if path.is_dir() else path
+    try:
+        return sha256_hex(file.read_bytes())
+    except OSError as exc:
+        raise DataError(f"an ONNX file at {file}", exc.strerror or str(exc), "check --inference") from exc
 
 
 def typed_command() -> str:

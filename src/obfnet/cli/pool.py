@@ -10,7 +10,11 @@ from obfnet.bundle.publishing import SHARD_SIZE
 from obfnet.bundle.publishing import publish as publish_pools
 from obfnet.bundle.publishing import revoke as revoke_bundles
 from obfnet.bundle.release import Release
-from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.cli.options import common_options, network_id, print_result, trust_option
+
+_key_option = click.option(
+    "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
+)
 
 
 @click.group()
@@ -27,6 +31,7 @@ def pool() -> None:
     show_default=True,
     help="About how many bundles a device fetches together.",
 )
+@_key_option
 @click.option(
     "--revoke-former", is_flag=True, help="Revoke what the former version had and this one has not."
 )
@@ -34,6 +39,7 @@ def pool() -> None:
 def publish(
     pools: tuple[Path, ...],
     shard_size: int,
+    key: Path | None,
     revoke_former: bool,
     seed: int,
     data_dir: Path | None,
@@ -50,18 +56,20 @@ def publish(
     Example:
       obfnet pool publish pool/ --out release/
     """
-    key = load_or_create_coordinator_key()
-    release = publish_pools(pools, out, key, shard_size=shard_size, revoke_former=revoke_former)
+    signing_key = load_or_create_coordinator_key(key)
+    release = publish_pools(pools, out, signing_key, shard_size=shard_size, revoke_former=revoke_former)
     _print(release, [f"release.json, shards: {out}"], as_json=as_json)
 
 
 @pool.command()
 @click.argument("release", type=click.Path(path_type=Path))
 @click.argument("bundles", nargs=-1, required=True)
+@_key_option
 @common_options(out="File for the result as JSON.")
 def revoke(
     release: Path,
     bundles: tuple[str, ...],
+    key: Path | None,
     seed: int,
     data_dir: Path | None,
     out: Path | None,
@@ -76,7 +84,7 @@ def revoke(
     Example:
       obfnet pool revoke release/ mnist-003
     """
-    written = revoke_bundles(release, bundles, load_or_create_coordinator_key())
+    written = revoke_bundles(release, bundles, load_or_create_coordinator_key(key))
     _print(written, [f"release.json, shards: {release}"], as_json=as_json, out=out)
 
 
@@ -89,11 +97,19 @@ def revoke(
     show_default=True,
     help="How many to fetch; all but one are thrown away, so that the host learns less.",
 )
+@click.option(
+    "--inference",
+    "inference_path",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="ONNX file of the inference network that it must have been made for.",
+)
 @trust_option
 @common_options(out="Folder for the device's pool.", out_required=True)
 def fetch(
     source: str,
     shards: int,
+    inference_path: Path | None,
     trust: tuple[str, ...],
     seed: int,
     data_dir: Path | None,
@@ -113,7 +129,8 @@ def fetch(
     from obfnet.edge.fetch import fetch_pool
 
     checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
-    fetched = fetch_pool(source, out, trust=checked, shards=shards)
+    wanted = None if inference_path is None else network_id(inference_path)
+    fetched = fetch_pool(source, out, trust=checked, shards=shards, inference_network_id=wanted)
     count = len(fetched.pool.bundles)
     lines = [f"version {fetched.release.version} of release {fetched.release.release[:12]}"]
     if fetched.shards == 0:

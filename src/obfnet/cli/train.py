@@ -157,7 +157,7 @@ def inference(
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where parts of 16 networks are trained; the pool that comes out is the same.",
+    help="Where parts of 16 networks are trained; of more than one part the same pool comes out.",
 )
 @click.option(
     "--address", default=None, help="Of a Ray cluster.  [default: one on this machine, for this training]"
@@ -208,6 +208,8 @@ def obfuscation(
 
     if engine == "local" and (address or workers):
         raise UsageError("--address and --workers with --engine ray", "--engine local", "leave them out")
+    if engine == "ray" and processor == "cuda":
+        raise UsageError("--processor cpu with --engine ray", "cuda", "train on a GPU with --engine local")
     schedule = obfuscation_schedule(spec, protection=protection, epochs=epochs)
     settings = PoolSettings(
         architecture=arch,
@@ -237,14 +239,7 @@ def obfuscation(
             engine=None
             if engine == "local"
             else RayEngine(
-                source=Source(
-                    case=case,
-                    split=split,
-                    skip_bad=skip_bad,
-                    data_dir=None if data_dir is None else data_dir.absolute(),
-                    inference=inference_path.absolute(),
-                    place=processor,
-                ),
+                source=Source.of(dataset, network, case=case, skip_bad=skip_bad, data_dir=data_dir),
                 address=address,
                 workers=workers,
                 progress=progress,

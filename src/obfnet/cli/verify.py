@@ -6,9 +6,7 @@ import click
 
 from obfnet.bundle import Trust
 from obfnet.bundle import verify as verify_path
-from obfnet.cli.options import common_options, print_result, trust_option
-from obfnet.core.errors import DataError
-from obfnet.core.files import sha256_hex
+from obfnet.cli.options import common_options, network_id, print_result, trust_option
 from obfnet.guarantees.statement import rounded_up
 
 
@@ -40,7 +38,7 @@ def verify(
       obfnet verify pool/
     """
     checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
-    wanted = None if inference_path is None else _network_id(inference_path)
+    wanted = None if inference_path is None else network_id(inference_path)
     verification = verify_path(path, trust=checked, inference_network_id=wanted)
     bits = verification.budget_bits
     budget = "no ceiling" if bits is None else f"{rounded_up(bits)} bits a request"
@@ -59,11 +57,3 @@ def verify(
         "good: a device would run it; how much it leaks is for the audit to say",
     ]
     print_result(verification.to_dict(), lines, as_json=as_json, out=out)
-
-
-def _network_id(path: Path) -> str:
-    file = path / "inference.onnx" if path.is_dir() else path
-    try:
-        return sha256_hex(file.read_bytes())
-    except OSError as exc:
-        raise DataError(f"an ONNX file at {file}", exc.strerror or str(exc), "check --inference") from exc

@@ -27,6 +27,8 @@ payloads or secrets.
     └── MissingExtraError        a part of ObfNet that is not installed
 """
 
+from typing import Any
+
 
 class ObfNetError(Exception):
     """Base of every error that ObfNet raises on purpose.
@@ -42,6 +44,10 @@ class ObfNetError(Exception):
     def __init__(self, expected: str, got: str, remedy: str) -> None:
         self.expected, self.got, self.remedy = expected, got, remedy
         super().__init__(f"expected {expected}, got {got}; {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Constructors differ: what comes back from another process is the error itself, and not made anew.
+        return _as_it_was, (type(self), self.args, self.__dict__)
 
 
 class UsageError(ObfNetError):
@@ -159,3 +165,10 @@ class MissingExtraError(ObfNetError):
         super().__init__(
             f"the package {package!r}", "no such package installed", f"run: pip install 'obfnet[{extra}]'"
         )
+
+
+def _as_it_was(kind: type[ObfNetError], args: tuple[Any, ...], state: dict[str, Any]) -> ObfNetError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

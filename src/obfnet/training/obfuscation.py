@@ -86,6 +86,8 @@ def train_obfuscation(
     name = _fingerprint(dataset, inference, plan, key)
     if (found := _finished(out, name, key)) is not None:
         progress.say(f"pool: {out} was trained with these settings before, reused")
+        # Left there where the command was killed at its very end.
+        PartStore(out, fingerprint=name, public_key=public_key_text(key)).drop()
         return found
     if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
         progress.say(f"warning: {warning}")

@@ -1,7 +1,8 @@
 """Trains some networks of a pool together: the unit of work of a fleet, the same wherever it is done.
 
 The networks share every batch and the machine's caches, and differ by their initial weights. What comes out
-depends on their numbers and the pool's plan alone, not on which others are trained, here or elsewhere.
+depends on their numbers and the pool's plan alone, not on which others are trained, here or elsewhere; but
+for networks with dropout that draws from torch's own random state, which they share.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Trains the parts of a pool on Ray: on this machine, or on a cluster that is there already.
 
-A worker that dies loses the part that it was at, which another one begins again; what comes out is the same
-byte for byte as without a cluster. The coordinator's key stays with the driver: workers give back networks,
-and sign nothing.
+A worker that dies loses the part that it was at, which another one begins again. What comes out for a pool of
+more than one part is the same byte for byte as without a cluster, on processors of one kind. The
+coordinator's key stays with the driver: workers give back networks, and sign nothing.
 """
 
 import os
@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
+
+import torch
 
 from obfnet.core.errors import MissingExtraError, ObfNetError, TrainingError, UsageError
 from obfnet.core.progress import Progress, Silent
@@ -24,6 +26,8 @@ from obfnet.training.part import TrainedNetwork, train_part
 from obfnet.training.pool_plan import PoolPlan
 
 _LOOK_EVERY_S: Final = 1.0
+# A part that kills its worker each time must come to an end.
+_RETRIES: Final = 100
 _SILENT: Final = "critical"
 
 
@@ -38,7 +42,9 @@ class Source:
         skip_bad: Likewise.
         data_dir: Likewise.
         inference: Folder of the inference network.
-        place: Processor.
+        fingerprint: What the data set must have, or a worker's is another one.
+        inference_id: Likewise, of the inference network.
+        torch: Likewise, torch's version.
     """
 
     case: str
@@ -46,7 +52,38 @@ class Source:
     skip_bad: bool = False
     data_dir: Path | None = None
     inference: Path
-    place: str = "auto"
+    fingerprint: str
+    inference_id: str
+    torch: str = torch.__version__
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        inference: InferenceNetwork,
+        *,
+        case: str,
+        skip_bad: bool = False,
+        data_dir: Path | None = None,
+    ) -> Self:
+        """Where workers find the same that this process has.
+
+        Args:
+            dataset: The loaded case.
+            inference: As it lies in its folder.
+            case: As `load_case` took it; a path is made absolute.
+            skip_bad: Likewise.
+            data_dir: Likewise.
+        """
+        return cls(
+            case=str(Path(case).absolute()) if Path(case).exists() else case,
+            split=dataset.split,
+            skip_bad=skip_bad,
+            data_dir=None if data_dir is None else data_dir.absolute(),
+            inference=inference.folder.absolute(),
+            fingerprint=dataset.fingerprint,
+            inference_id=inference.card.id,
+        )
 
 
 @final
@@ -80,8 +117,7 @@ class RayEngine:
         networks = sum(map(len, parts))
         with _cluster(self.address, self.workers) as ray:
             self.progress.start(f"train {networks} of {plan.count} obfuscation networks on Ray", networks)
-            # Without an end: whoever kills workers for ever is stopped by hand, with what is finished kept.
-            task = ray.remote(num_cpus=1, max_retries=-1)(_train)
+            task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_train)
             waiting = {task.remote(self.source, plan, tuple(numbers)): numbers for numbers in parts}
             done = 0
             while waiting:
@@ -98,13 +134,21 @@ class RayEngine:
 
 def _train(source: Source, plan: PoolPlan, numbers: tuple[int, ...]) -> list[TrainedNetwork]:
     dataset, inference = _loaded(source)
-    return train_part(dataset, inference, plan, numbers, progress=Silent(), place=source.place, cores=1)
+    return train_part(dataset, inference, plan, numbers, progress=Silent(), place="cpu", cores=1)
 
 
 @lru_cache(maxsize=1)
 def _loaded(source: Source) -> tuple[Dataset, InferenceNetwork]:
     dataset = load_case(source.case, split=source.split, skip_bad=source.skip_bad, data_dir=source.data_dir)
-    return dataset, load_inference(source.inference)
+    inference = load_inference(source.inference)
+    wanted = (source.fingerprint, source.inference_id, source.torch)
+    found = (dataset.fingerprint, inference.card.id, torch.__version__)
+    for name, want, have in zip(("data set", "inference network", "torch"), wanted, found, strict=True):
+        if want != have:
+            raise TrainingError(
+                f"the driver's {name} ({want[:12]}) on every worker", have[:12], "bring the same files there"
+            )
+    return dataset, inference
 
 
 def _result(ray: Any, reference: Any) -> list[TrainedNetwork]:
@@ -138,7 +182,7 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
     try:
         if address is None:
             count = workers or os.cpu_count() or 1
-            ray.init(num_cpus=count, include_dashboard=False, **quiet)
+            ray.init(address="local", num_cpus=count, include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except ConnectionError as exc:

@@ -37,7 +37,9 @@ def names(release: Release, folder: Path) -> list[str]:
 
 def remember(release: Release, folder: Path, trust: Trust) -> None:
     digest = sha256_hex((folder / "release.json").read_bytes())
-    trust.known_releases.remember(release.release, release.version, digest, release.revoked)
+    trust.known_releases.remember(
+        release.public_key, release.release, release.version, digest, release.revoked
+    )
 
 
 def test_a_release_holds_every_bundle_in_even_shards_that_are_pools(
@@ -181,6 +183,17 @@ def another_shard_under_its_name(folder: Path) -> None:
     shutil.copytree(places[1], places[0])
 
 
+def somebody_elses_shards(folder: Path) -> None:
+    """A stranger's list of the coordinator's own pools: nothing in it is his but the signature."""
+    other = "ed25519:" + OTHER_KEY.public_key().public_bytes_raw().hex()
+    resign(folder, index(folder) | {"public_key": other, "version": 10**9}, key=OTHER_KEY)
+
+
+def another_count(folder: Path) -> None:
+    shards = [shard | {"bundles": shard["bundles"] + 1} for shard in index(folder)["shards"]]
+    resign(folder, index(folder) | {"shards": shards})
+
+
 def shard_of_another_network(folder: Path) -> None:
     resign(folder, index(folder) | {"inference_network_id": "0" * 64})
 
@@ -208,6 +221,8 @@ def no_index(folder: Path) -> None:
         (changed(shards=[]), "release-empty"),
         (another_shard_under_its_name, "release-shard"),
         (shard_of_another_network, "release-shard"),
+        (another_count, "release-shard"),
+        (changed(shard_size=0), "release-fields"),
     ],
 )
 def test_a_hostile_release_fails_at_its_step(
@@ -236,7 +251,7 @@ def test_bad_orders_are_refused_and_nothing_is_published(pool: Path, tmp_path: P
     with pytest.raises(UntrustedKeyError):
         publish([pool], out, OTHER_KEY)
     write_pool(tmp_path / "same", [named_bundle("o0", seed=44)], KEY)
-    with pytest.raises(BundleError, match="listed once"):
+    with pytest.raises(UsageError, match="1 twice, like 'o0'"):
         publish([pool, tmp_path / "same"], out, KEY)
     assert (out / "release.json").read_bytes() == before
     (tmp_path / "mine").mkdir()
@@ -250,3 +265,46 @@ def test_a_broken_file_of_known_releases_stops_every_reader(pool: Path, trust: T
     trust.known_releases.path.write_text('{"format_version": 1}')
     with pytest.raises(DataError, match="known releases"):
         read_pool(pool, trust=trust)
+
+
+def test_nobody_speaks_in_another_keys_name(pool: Path, tmp_path: Path) -> None:
+    out = tmp_path / "release"
+    publish([pool], out, KEY, shard_size=4)
+    somebody_elses_shards(out)
+    unknown = Trust(store=tmp_path / "trusted.json", releases=tmp_path / "known.json")
+    with pytest.raises(BundleError, match="a shard signed by the release's key") as caught:
+        verify(out, trust=unknown)
+    assert caught.value.step == "release-shard"
+    assert not (tmp_path / "trusted.json").exists()
+
+
+def test_a_key_revokes_its_own_bundles_only(pool: Path, tmp_path: Path, trust: Trust) -> None:
+    write_pool(tmp_path / "theirs", [named_bundle("x", seed=1, key=OTHER_KEY)], OTHER_KEY)
+    theirs = publish([tmp_path / "theirs"], tmp_path / "rival", OTHER_KEY)
+    gone = sha256_hex((pool / "o1.obfnet").read_bytes())
+    revoked = revoke(tmp_path / "rival", [gone], OTHER_KEY)
+    assert (theirs.version, revoked.revoked) == (1, (gone,))
+    remember(revoked, tmp_path / "rival", trust)
+    read_bundle(pool / "o1.obfnet", trust=Trust(explicit=(PUBLIC_KEY,), releases=trust.releases))
+
+
+def test_what_else_lies_in_a_release_is_left_alone(pool: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "shards" / "mine").mkdir(parents=True)
+    with pytest.raises(OutputError, match="other files"):
+        publish([pool], tmp_path / "data", KEY)
+    assert (tmp_path / "data" / "shards" / "mine").is_dir()
+    out = tmp_path / "release"
+    publish([pool], out, KEY)
+    (out / "shards" / "notes").mkdir()
+    revoke(out, ["o1"], KEY)
+    revoke(out, ["o2"], KEY)
+    assert (out / "shards" / "notes").is_dir()
+
+
+def test_a_damaged_shard_is_written_anew(pool: Path, tmp_path: Path, trust: Trust) -> None:
+    out = tmp_path / "release"
+    release = publish([pool], out, KEY)
+    damaged = min((out / release.shards[0].folder).glob("*.obfnet"))
+    damaged.write_bytes(b"x")
+    publish([pool], out, KEY)
+    verify(out, trust=trust)

@@ -1,6 +1,7 @@
 """The exception tree: every error says three things, and gives the exit code of the command contract."""
 
 import inspect
+import pickle
 
 import pytest
 
@@ -29,7 +30,11 @@ TREE = {
     "AttackError": errors.ObfNetError,
     "MissingExtraError": errors.ObfNetError,
 }
-CLASSES = dict(inspect.getmembers(errors, inspect.isclass))
+CLASSES = {
+    name: kind
+    for name, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -65,3 +70,20 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     assert str(errors.UnknownNameError("case", "mnits", ["mnist", "digits"])).endswith("known: mnist, digits")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.TrainingError("sound networks", "none", "train longer"),
+        errors.BundleError("zip", "an archive", "another", "get it again"),
+        errors.UnknownNameError("case", "mnits", ["mnist"]),
+        errors.MissingExtraError("ray", "ray"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_another_process_says_the_same(error: errors.ObfNetError) -> None:
+    # What our own processes send each other; nothing from outside is ever unpickled.
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), vars(again), again.exit_code) == (str(error), vars(error), error.exit_code)

@@ -1,5 +1,6 @@
 """A device fetches one shard of a release, and nothing old, broken or revoked."""
 
+import gzip
 import http.server
 import math
 import shutil
@@ -20,6 +21,7 @@ from obfnet.core.errors import BundleError, DataError, OutputError, UntrustedKey
 from obfnet.edge.fetch import fetch_pool
 from tests.malformed.corpus import KEY, NETWORK_ID, OTHER_KEY, PUBLIC_KEY
 from tests.malformed.pools import named_bundle
+from tests.unit.bundle.test_release import somebody_elses_shards
 
 COUNT = 8
 
@@ -78,7 +80,7 @@ def test_shards_that_are_thrown_away_give_less_away(
 ) -> None:
     url, asked = server
     got = fetch_pool(url, tmp_path / "pool", trust=trust, shards=3)
-    assert got.given_away_bits == pytest.approx(math.log2(8 / 6))
+    assert got.given_away_bits == pytest.approx(math.log2(4 / 3))
     assert len(got.pool.bundles) == 2
     assert len({path.split("/")[3] for path in asked[1:]}) == 3
     with pytest.raises(UsageError, match="1 to 4 shards"):
@@ -179,13 +181,54 @@ def test_a_broken_release_leaves_the_device_as_it_was(
     assert {path.name for path in tmp_path.iterdir()} <= {"release", "known"}
 
 
-@pytest.mark.parametrize("answer", [404, 302, "silence", "endless"])
+def test_a_stranger_cannot_sign_a_list_of_somebody_elses_pools(release: Path, tmp_path: Path) -> None:
+    unknown = Trust(store=tmp_path / "trusted.json", releases=tmp_path / "known.json")
+    shutil.copytree(release, tmp_path / "evil")
+    somebody_elses_shards(tmp_path / "evil")
+    with pytest.raises(BundleError, match="a shard signed by the release's key"):
+        fetch_pool(tmp_path / "evil", tmp_path / "pool", trust=unknown)
+    assert not (tmp_path / "trusted.json").exists()
+    assert not (tmp_path / "known.json").exists()
+    fetch_pool(release, tmp_path / "pool", trust=unknown)
+
+
+def test_a_pool_is_replaced_by_its_own_release_only(
+    published: Path, release: Path, tmp_path: Path, trust: Trust
+) -> None:
+    fetch_pool(release, tmp_path / "pool", trust=trust)
+    before = sorted(path.name for path in (tmp_path / "pool").iterdir())
+    publish([published.parent / "pool"], tmp_path / "other", KEY)
+    with pytest.raises(UsageError, match="which the pool in"):
+        fetch_pool(tmp_path / "other", tmp_path / "pool", trust=trust)
+    # A trained pool is nobody's to replace.
+    with pytest.raises(OutputError, match="a pool that was fetched"):
+        fetch_pool(release, published.parent / "pool", trust=trust)
+    (tmp_path / "pool" / "notes.txt").write_text("mine")
+    revoke(release, ["o1"], KEY)
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        fetch_pool(release, tmp_path / "pool", trust=trust)
+    assert sorted(path.name for path in (tmp_path / "pool").iterdir()) == sorted([*before, "notes.txt"])
+
+
+def test_what_a_killed_fetch_left_is_put_right(release: Path, tmp_path: Path, trust: Trust) -> None:
+    fetch_pool(release, tmp_path / "pool", trust=trust)
+    (tmp_path / "pool").rename(tmp_path / ".pool.old-0123456789abcdef")
+    (tmp_path / ".pool.new-0123456789abcdef").mkdir()
+    again = fetch_pool(release, tmp_path / "pool", trust=trust)
+    assert (again.shards, len(again.pool.bundles)) == (0, 2)
+    assert [path.name for path in tmp_path.glob(".pool.*")] == []
+
+
+@pytest.mark.parametrize("answer", [404, 302, "silence", "endless", "packed"])
 def test_a_server_that_does_not_serve_ends_in_one_line(
     answer: int | str, tmp_path: Path, trust: Trust
 ) -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         if answer == "silence":
             raise httpx.ConnectTimeout("no answer", request=request)
+        if answer == "packed":
+            data = gzip.compress(b"x" * 5_000_000)
+            return httpx.Response(200, content=data, headers={"content-encoding": "gzip"})
         if answer == "endless":
             return httpx.Response(200, content=(b"x" * 65_536 for _ in range(1_000_000)))
         return httpx.Response(int(answer), headers={"location": "http://elsewhere/"})
@@ -198,8 +241,8 @@ def test_a_server_that_does_not_serve_ends_in_one_line(
 def test_a_folder_of_something_else_is_left_alone(release: Path, tmp_path: Path, trust: Trust) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("x")
-    with pytest.raises(OutputError, match="a former pool"):
+    with pytest.raises(OutputError, match="a pool that was fetched"):
         fetch_pool(release, tmp_path / "mine", trust=trust)
-    with pytest.raises(BundleError, match="one made for 000000"):
+    with pytest.raises(BundleError, match="the inference network 000000"):
         fetch_pool(release, tmp_path / "pool", trust=trust, inference_network_id="0" * 64)
     assert np.array([path.name for path in (tmp_path / "mine").iterdir()]).tolist() == ["notes.txt"]

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -76,10 +77,15 @@ def main(inference: Path, out: Path, kills: int) -> None:
     """Trains the pool."""
     killer = threading.Thread(target=kill, args=(kills,), daemon=True)
     killer.start()
-    trained = RayEngine(source=Source(case="digits", inference=inference), workers=2, progress=Silent())
+    digits, network = load_case("digits"), load_inference(inference)
+    source = Source.of(digits, network, case="digits")
+    if kills < 0:
+        # Workers that find another network than the driver has.
+        source, kills = replace(source, inference_id="0" * 64), 0
+    trained = RayEngine(source=source, workers=2, progress=Silent())
     train_obfuscation(
-        load_case("digits"),
-        load_inference(inference),
+        digits,
+        network,
         out=out,
         key=KEY,
         settings=POOL,

@@ -101,30 +101,39 @@ def test_only_what_was_missing_is_trained_after_a_stop(
     assert files(tmp_path) == whole
 
 
-def on_ray(inference: InferenceNetwork, out: Path, *kills: int) -> list[str]:
+def on_ray(inference: InferenceNetwork, out: Path, kills: int) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("ray", reason="Ray is not installed")
     command = [sys.executable, "-m", "tests.unit.training.on_ray", str(inference.folder), str(out)]
-    done = subprocess.run(
-        [*command, *map(str, kills)],
+    return subprocess.run(
+        [*command, str(kills)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def test_on_ray_the_same_bytes_come_out_though_workers_are_killed(
     whole: dict[str, bytes], inference: InferenceNetwork, tmp_path: Path
 ) -> None:
-    said = on_ray(inference, tmp_path, 2)
+    done = on_ray(inference, tmp_path, 2)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
     assert said.count("killed") == 2
     assert sorted(line for line in said if line.startswith("delivered")) == [
         f"delivered {start}" for start in (0, 2, 4)
     ]
     assert files(tmp_path) == whole
+
+
+def test_what_went_wrong_in_a_worker_is_what_the_driver_says(
+    inference: InferenceNetwork, tmp_path: Path
+) -> None:
+    done = on_ray(inference, tmp_path, -1)
+    assert done.returncode == 1
+    assert "expected the driver's inference network (000000000000) on every worker" in done.stderr
+    assert not (tmp_path / "pool.json").exists()
 
 
 def test_without_ray_it_says_what_to_install(
@@ -135,7 +144,7 @@ def test_without_ray_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    missing = RayEngine(source=Source(case="digits", inference=inference.folder), progress=Silent())
+    missing = RayEngine(source=Source.of(digits, inference, case="digits"), progress=Silent())
     with pytest.raises(MissingExtraError, match="ray"):
         train_obfuscation(digits, inference, out=tmp_path, key=key, settings=POOL, engine=missing)
 
@@ -161,9 +170,7 @@ def test_a_cluster_that_cannot_be_had_ends_in_one_line(
     (tmp_path / "fake" / "ray.py").write_text(f"def init(**_):\n    {fault}\n")
     monkeypatch.syspath_prepend(str(tmp_path / "fake"))
     monkeypatch.delitem(sys.modules, "ray", raising=False)
-    away = RayEngine(
-        source=Source(case="digits", inference=inference.folder), address="there", progress=Silent()
-    )
+    away = RayEngine(source=Source.of(digits, inference, case="digits"), address="there", progress=Silent())
     with pytest.raises(Exception, match=said) as caught:
         train_obfuscation(digits, inference, out=tmp_path / "pool", key=key, settings=POOL, engine=away)
     assert not isinstance(caught.value, TrainingError)
