@@ -4,7 +4,6 @@ The file is only ever read where no release was fetched on this device. What was
 also for a device that is offline and for copies of a bundle that lie elsewhere on it.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Final, final
 
 from obfnet.bundle.manifest import is_sha256
 from obfnet.bundle.steps import refused
-from obfnet.core.errors import DataError, OutputError
+from obfnet.bundle.store import read_store
+from obfnet.core.errors import OutputError
 from obfnet.core.files import canonical_json, locked, write_atomic
-from obfnet.core.parsing import FieldError, parse_strict
 
 _VERSION: Final = 1
 _MAX_BYTES: Final = 16 << 20
@@ -122,24 +121,22 @@ class KnownReleases:
         self.__dict__.pop("revoked", None)
 
     def _read(self) -> dict[str, Known]:
-        try:
-            with self.path.open("rb") as file:
-                data = file.read(_MAX_BYTES)
-        except FileNotFoundError:
-            return {}
-        except OSError as exc:
-            raise self._broken(exc.strerror or str(exc)) from exc
-        try:
-            store = parse_strict(_Store, json.loads(data))
-        except (FieldError, ValueError, RecursionError) as exc:
-            raise self._broken("another content") from exc
-        hashes = [value for known in store.releases.values() for value in (known.sha256, *known.revoked)]
-        if store.format_version != _VERSION or not all(map(is_sha256, hashes)):
-            raise self._broken("another version, or entries that are no hashes")
-        return dict(store.releases)
+        store = read_store(
+            self.path,
+            _Store,
+            what="known releases",
+            remedy="have it restored; it says what was revoked",
+            max_bytes=_MAX_BYTES,
+            version=_VERSION,
+            possible=_is_possible,
+        )
+        return {} if store is None else dict(store.releases)
 
-    def _broken(self, got: str) -> DataError:
-        return DataError(f"known releases in {self.path}", got, "have it restored; it says what was revoked")
+
+def _is_possible(store: _Store) -> bool:
+    return all(
+        is_sha256(value) for known in store.releases.values() for value in (known.sha256, *known.revoked)
+    )
 
 
 def _name(public_key: str, release: str) -> str:

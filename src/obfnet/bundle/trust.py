@@ -4,7 +4,6 @@ A good signature only says that somebody signed; this decides whether that someb
 pinned only after everything else about its bundle was found good, and never silently.
 """
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +14,10 @@ from typing import Final, final
 from obfnet.bundle.keys import create_once, is_public_key_text, parse_public_key, public_key_text
 from obfnet.bundle.known_releases import KnownReleases
 from obfnet.bundle.steps import refused
-from obfnet.core.errors import DataError, UntrustedKeyError
+from obfnet.bundle.store import read_store
+from obfnet.core.errors import UntrustedKeyError
 from obfnet.core.files import canonical_json, write_atomic
 from obfnet.core.home import home
-from obfnet.core.parsing import FieldError, parse_strict
 
 _MAX_STORE_BYTES: Final = 1 << 20
 _STORE_VERSION: Final = 1
@@ -143,23 +142,16 @@ class Trust:
         )
 
     def _stored(self) -> tuple[str, ...]:
-        try:
-            with self.store_path.open("rb") as file:
-                data = file.read(_MAX_STORE_BYTES)
-        except FileNotFoundError:
-            return ()
-        except OSError as exc:
-            raise self._broken(exc.strerror or str(exc)) from exc
-        try:
-            store = parse_strict(_Store, json.loads(data))
-        except (FieldError, ValueError, RecursionError) as exc:
-            raise self._broken("another content") from exc
-        if store.format_version != _STORE_VERSION or not all(map(is_public_key_text, store.keys)):
-            raise self._broken("another version, or entries that are no keys")
-        return store.keys
-
-    def _broken(self, got: str) -> DataError:
-        return DataError(f"trusted keys in {self.store_path}", got, "repair it, or use --trust")
+        store = read_store(
+            self.store_path,
+            _Store,
+            what="trusted keys",
+            remedy="repair it, or use --trust",
+            max_bytes=_MAX_STORE_BYTES,
+            version=_STORE_VERSION,
+            possible=lambda store: all(map(is_public_key_text, store.keys)),
+        )
+        return () if store is None else store.keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,6 +105,17 @@ def trust_option(function: F) -> F:
     )(function)
 
 
+def made_for_option(function: F) -> F:
+    """Adds `--inference` to a command that reads what was made for an inference network; see `network_id`."""
+    return click.option(
+        "--inference",
+        "inference_path",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="ONNX file of the inference network that it must have been made for.",
+    )(function)
+
+
 def network_id(path: Path) -> str:
     """SHA-256 of an inference network, by its ONNX file or its folder; raises `DataError`."""
     file = path / "inference.onnx" if path.is_dir() else path

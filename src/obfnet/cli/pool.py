@@ -10,7 +10,7 @@ from obfnet.bundle.publishing import SHARD_SIZE
 from obfnet.bundle.publishing import publish as publish_pools
 from obfnet.bundle.publishing import revoke as revoke_bundles
 from obfnet.bundle.release import Release
-from obfnet.cli.options import common_options, network_id, print_result, trust_option
+from obfnet.cli.options import common_options, made_for_option, network_id, print_result, trust_option
 
 _key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
@@ -97,13 +97,7 @@ def revoke(
     show_default=True,
     help="How many to fetch; all but one are thrown away, so that the host learns less.",
 )
-@click.option(
-    "--inference",
-    "inference_path",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="ONNX file of the inference network that it must have been made for.",
-)
+@made_for_option
 @trust_option
 @common_options(out="Folder for the device's pool.", out_required=True)
 def fetch(

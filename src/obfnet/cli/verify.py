@@ -6,19 +6,13 @@ import click
 
 from obfnet.bundle import Trust
 from obfnet.bundle import verify as verify_path
-from obfnet.cli.options import common_options, network_id, print_result, trust_option
+from obfnet.cli.options import common_options, made_for_option, network_id, print_result, trust_option
 from obfnet.guarantees.statement import rounded_up
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--inference",
-    "inference_path",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="ONNX file of the inference network that it must have been made for.",
-)
+@made_for_option
 @trust_option
 @common_options(out="File for the result as JSON.")
 def verify(
