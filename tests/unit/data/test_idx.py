@@ -49,8 +49,8 @@ def test_round_trip(array: np.ndarray, packed: bool) -> None:
         (b"\0\0\x08\x03" + b"\xff" * 12, "by its header"),
         (GOOD[:-1], "28 bytes in .*, got 27"),
         (GOOD + b"\0", "at most 28 bytes"),
-        (gzip.compress(GOOD + bytes(10_000)), "at most 28 bytes"),
-        (gzip.compress(GOOD)[:-4], "cut short"),
+        (gzip.compress(GOOD + bytes(10_000), mtime=0), "at most 28 bytes"),
+        (gzip.compress(GOOD, mtime=0)[:-4], "cut short"),
     ],
 )
 def test_anything_else_is_refused(data: bytes, message: str) -> None:
