@@ -23,7 +23,6 @@ from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.ray_engine import RayEngine, Source
 
-engine.PART = 2
 POOL = PoolSettings(hidden=12, count=5, schedule=Schedule(epochs=1, batch_size=64, peak_rate=4e-3), seed=3)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -75,13 +74,14 @@ def kill(times: int) -> None:
 
 def main(inference: Path, out: Path, kills: int) -> None:
     """Trains the pool."""
-    killer = threading.Thread(target=kill, args=(kills,), daemon=True)
-    killer.start()
+    # Not on import: tests are looked for here too, in a process that trains others.
+    engine.PART = 2
     digits, network = load_case("digits"), load_inference(inference)
     source = Source.of(digits, network, case="digits")
     if kills < 0:
         # Workers that find another network than the driver has.
         source, kills = replace(source, inference_id="0" * 64), 0
+    threading.Thread(target=kill, args=(kills,), daemon=True).start()
     trained = RayEngine(source=source, workers=2, progress=Silent())
     train_obfuscation(
         digits,
