@@ -5,10 +5,8 @@
     PYTHONPATH=examples OBFNET_SIGNS=signs.safetensors obfnet protect --model efficientnet_signs:build \
         --data asl --shape 3,224,224 --range imagenet --protection published --out pool/
 
-It costs about 400 million multiply-accumulates a sample, ten times what a device may spend here. With a new
-head alone, on features of ImageNet, it knows about half of the signs of other scenes; so all of it is taught,
-first on smaller photographs, which is faster. The licence of the ImageNet weights is not stated: they are
-neither part of ObfNet nor needed by it.
+All of it is taught, and not a new head alone: first on smaller photographs, which is faster. The licence of
+the ImageNet weights is not stated: they are neither part of ObfNet nor needed by it.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from obfnet.core.errors import TrainingError
+from obfnet.core.errors import OutputError, TrainingError
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -77,7 +77,14 @@ def bench_fleet(
 
     Raises:
         TrainingError: a training failed.
+        OutputError: there are pools in `work` already.
     """
+    if any(work.glob("*/pool.json")):
+        raise OutputError(
+            f"no pools in {work} before they are trained and timed",
+            "some, which would be reused",
+            "give another --work",
+        )
     arguments = ["--case", case, "--inference", str(inference), "--epochs", str(benchmark.epochs)]
     arguments += ["--seed", str(benchmark.seed)]
     if data_dir is not None:

@@ -1,6 +1,6 @@
 """What a device remembers of releases: the newest version of each, so that no older one passes for it again.
 
-The file is only ever read where no release was fetched on this device. What was revoked once stays revoked,
+There is no such file before a release was fetched on this device. What was revoked once stays revoked,
 also for a device that is offline and for copies of a bundle that lie elsewhere on it.
 """
 
@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, final
 
+from obfnet.bundle.keys import is_public_key_text
 from obfnet.bundle.manifest import is_sha256
 from obfnet.bundle.steps import refused
 from obfnet.bundle.store import read_store
@@ -25,13 +26,11 @@ class Known:
     """The newest version that was seen of one release.
 
     Args:
-        public_key: Text of the key that signed it.
         version: Its number.
         sha256: Of its index.
         revoked: SHA-256 of every bundle that any version seen has revoked.
     """
 
-    public_key: str
     version: int
     sha256: str
     revoked: tuple[str, ...]
@@ -62,7 +61,7 @@ class KnownReleases:
             DataError: the file is broken.
         """
         return frozenset(
-            (known.public_key, sha256) for known in self._read().values() for sha256 in known.revoked
+            (_key_of(name), sha256) for name, known in self._read().items() for sha256 in known.revoked
         )
 
     def check(self, public_key: str, release: str, version: int, sha256: str) -> None:
@@ -108,7 +107,7 @@ class KnownReleases:
             releases, name = self._read(), _name(public_key, release)
             before = releases[name].revoked if name in releases else ()
             every = tuple(sorted({*before, *revoked}))
-            releases[name] = Known(public_key=public_key, version=version, sha256=sha256, revoked=every)
+            releases[name] = Known(version=version, sha256=sha256, revoked=every)
             known = {name: {**asdict(one), "revoked": list(one.revoked)} for name, one in releases.items()}
             document = canonical_json({"format_version": _VERSION, "releases": known}) + b"\n"
             if len(document) > _MAX_BYTES:
@@ -134,10 +133,14 @@ class KnownReleases:
 
 
 def _is_possible(store: _Store) -> bool:
-    return all(
-        is_sha256(value) for known in store.releases.values() for value in (known.sha256, *known.revoked)
-    )
+    keys = map(_key_of, store.releases)
+    hashes = (value for known in store.releases.values() for value in (known.sha256, *known.revoked))
+    return all(map(is_public_key_text, keys)) and all(map(is_sha256, hashes))
 
 
 def _name(public_key: str, release: str) -> str:
     return f"{public_key}/{release}"
+
+
+def _key_of(name: str) -> str:
+    return name.partition("/")[0]

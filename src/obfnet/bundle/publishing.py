@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from obfnet.bundle.archive import read_file
 from obfnet.bundle.keys import public_key_text
 from obfnet.bundle.manifest import is_sha256
-from obfnet.bundle.pool import INDEX, parse_index, read_pool, write_pool
+from obfnet.bundle.pool import INDEX, read_pool, write_pool
 from obfnet.bundle.reader import Bundle
-from obfnet.bundle.release import RELEASE_INDEX, Release, Shard, read_release, release_bytes
+from obfnet.bundle.release import RELEASE_INDEX, Release, Shard, index_of, read_release, release_bytes
 from obfnet.bundle.signed import MAX_LIST_BYTES
-from obfnet.bundle.steps import refused, shown
+from obfnet.bundle.steps import shown
 from obfnet.bundle.trust import Trust
 from obfnet.core.errors import BundleError, OutputError, UsageError
 from obfnet.core.files import locked, sha256_hex, write_atomic
@@ -116,7 +115,7 @@ def revoke(out: Path, bundles: Sequence[str], key: "Ed25519PrivateKey") -> Relea
     if not (out / RELEASE_INDEX).exists():
         raise UsageError(f"a release in {out}", "none", "publish one first, or check the path")
     with _writing(out):
-        former = read_release(_index_of(out), trust=trust)
+        former = read_release(index_of(out), trust=trust)
         held = [_bundles_of(out / shard.folder, trust) for shard in former.shards]
         present = {sha256: path for shard in held for sha256, path in shard.items()}
         by_name = {path.stem: sha256 for sha256, path in present.items()}
@@ -146,52 +145,6 @@ def revoke(out: Path, bundles: Sequence[str], key: "Ed25519PrivateKey") -> Relea
         return _written(out, former, release, key)
 
 
-def read_shards(folder: Path, *, trust: Trust, inference_network_id: str | None = None) -> tuple[Bundle, ...]:
-    """All bundles of a release in a folder, checked as every device would check its own.
-
-    Args:
-        folder: Of the release.
-        trust: Whose signature counts.
-        inference_network_id: SHA-256 of the inference network's ONNX file that they must have been made for.
-
-    Raises:
-        BundleError: of a release's, a pool's or a bundle's steps.
-        DataError: a file of trusted keys or of known releases is broken.
-    """
-    release = read_release(_index_of(folder), trust=trust)
-    if not release.shards:
-        raise refused("release-empty", "bundles in the release", "all of them revoked", "ask its coordinator")
-    bundles: list[Bundle] = []
-    for shard in release.shards:
-        place = folder / shard.folder
-        # Before a pool may pin its key as the first seen.
-        check_shard(release, shard, read_file(place / INDEX, step="release-shard", max_bytes=MAX_LIST_BYTES))
-        pool = read_pool(place, trust=trust, inference_network_id=inference_network_id)
-        bundles += pool.bundles
-    return tuple(bundles)
-
-
-def check_shard(release: Release, shard: Shard, data: bytes) -> list[tuple[str, str]]:
-    """The files of a shard and their SHA-256, from its list; raises `BundleError`, step `release-shard`.
-
-    Args:
-        release: The index, checked.
-        shard: One of its shards.
-        data: Content of that shard's `pool.json`.
-    """
-    if sha256_hex(data) != shard.sha256:
-        raise refused("release-shard", "the shard that was listed", "another")
-    index = parse_index(data)
-    # Else whoever signs a list of somebody else's pools would speak in the other's name.
-    if index.public_key != release.public_key:
-        raise refused("release-shard", "a shard signed by the release's key", "another key's")
-    if index.inference_network_id != release.inference_network_id:
-        raise refused("release-shard", "a shard for the release's inference network", "for another")
-    if len(index.bundles) != shard.bundles:
-        raise refused("release-shard", f"{shard.bundles} bundles", str(len(index.bundles)))
-    return [(entry.file, entry.sha256) for entry in index.bundles]
-
-
 @contextmanager
 def _writing(out: Path) -> Iterator[None]:
     """Makes the folder, and keeps other commands that publish there out of it."""
@@ -203,13 +156,9 @@ def _writing(out: Path) -> Iterator[None]:
         yield
 
 
-def _index_of(folder: Path) -> bytes:
-    return read_file(folder / RELEASE_INDEX, step="release-index", max_bytes=MAX_LIST_BYTES)
-
-
 def _former(out: Path, trust: Trust) -> Release | None:
     if (out / RELEASE_INDEX).exists():
-        return read_release(_index_of(out), trust=trust)
+        return read_release(index_of(out), trust=trust)
     # What a first publication may have left that was killed.
     lock = f".{RELEASE_INDEX}.lock"
     foreign = [path for path in out.iterdir() if path.name not in (_SHARDS, lock)]

@@ -6,11 +6,16 @@ which bundles are revoked; whoever has seen it refuses them from then on.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
+from obfnet.bundle.archive import read_file
 from obfnet.bundle.keys import is_public_key_text
 from obfnet.bundle.manifest import is_sha256
-from obfnet.bundle.signed import read_signed_list, signed_list
+from obfnet.bundle.pool import INDEX, parse_index, read_pool
+from obfnet.bundle.reader import Bundle
+from obfnet.bundle.signed import MAX_LIST_BYTES, read_signed_list, signed_list
+from obfnet.bundle.steps import refused
 from obfnet.bundle.trust import Trust
 from obfnet.core.files import sha256_hex
 
@@ -122,6 +127,57 @@ def parse_release(data: bytes) -> Release:
     return read_signed_list(
         data, Release, steps="release", version=_VERSION, purpose=_SIGNED_AS, possible=_is_possible
     )
+
+
+def read_shards(folder: Path, *, trust: Trust, inference_network_id: str | None = None) -> tuple[Bundle, ...]:
+    """All bundles of a release in a folder, checked as every device would check its own.
+
+    Args:
+        folder: Of the release.
+        trust: Whose signature counts.
+        inference_network_id: SHA-256 of the inference network's ONNX file that they must have been made for.
+
+    Raises:
+        BundleError: of a release's, a pool's or a bundle's steps.
+        DataError: a file of trusted keys or of known releases is broken.
+    """
+    release = read_release(index_of(folder), trust=trust)
+    if not release.shards:
+        raise refused("release-empty", "bundles in the release", "all of them revoked", "ask its coordinator")
+    bundles: list[Bundle] = []
+    for shard in release.shards:
+        place = folder / shard.folder
+        # Before a pool may pin its key as the first seen.
+        check_shard(release, shard, read_file(place / INDEX, step="release-shard", max_bytes=MAX_LIST_BYTES))
+        pool = read_pool(place, trust=trust, inference_network_id=inference_network_id)
+        bundles += pool.bundles
+    return tuple(bundles)
+
+
+def check_shard(release: Release, shard: Shard, data: bytes) -> list[tuple[str, str]]:
+    """The files of a shard and their SHA-256, from its list; raises `BundleError`, step `release-shard`.
+
+    Args:
+        release: The index, checked.
+        shard: One of its shards.
+        data: Content of that shard's `pool.json`.
+    """
+    if sha256_hex(data) != shard.sha256:
+        raise refused("release-shard", "the shard that was listed", "another")
+    index = parse_index(data)
+    # Else whoever signs a list of somebody else's pools would speak in the other's name.
+    if index.public_key != release.public_key:
+        raise refused("release-shard", "a shard signed by the release's key", "another key's")
+    if index.inference_network_id != release.inference_network_id:
+        raise refused("release-shard", "a shard for the release's inference network", "for another")
+    if len(index.bundles) != shard.bundles:
+        raise refused("release-shard", f"{shard.bundles} bundles", str(len(index.bundles)))
+    return [(entry.file, entry.sha256) for entry in index.bundles]
+
+
+def index_of(folder: Path) -> bytes:
+    """Content of the index in a folder; raises `BundleError`, step `release-index`, where there is none."""
+    return read_file(folder / RELEASE_INDEX, step="release-index", max_bytes=MAX_LIST_BYTES)
 
 
 def _is_possible(release: Release) -> bool:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, final
 
 from obfnet.bundle.pool import INDEX, read_pool
-from obfnet.bundle.publishing import read_shards
 from obfnet.bundle.reader import Bundle, read_bundle
-from obfnet.bundle.release import RELEASE_INDEX
+from obfnet.bundle.release import RELEASE_INDEX, read_shards
 from obfnet.bundle.steps import BUNDLE_STEPS, POOL_STEPS, RELEASE_STEPS
 from obfnet.bundle.trust import Trust
 
@@ -67,7 +66,7 @@ class Verification:
         kind: `"bundle"`, `"pool"` or `"release"`.
         public_key: Text of the key that signed.
         inference_network_id: What it was made for.
-        checks: The pool's checks, if it is one, and those that every bundle passed.
+        checks: The release's and the pools' checks, where there are any, and those that every bundle passed.
         bundles: One or more.
     """
 

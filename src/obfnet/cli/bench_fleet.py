@@ -61,6 +61,7 @@ def fleet(
     """
     from obfnet.bench.fleet import FleetBenchmark, bench_fleet
     from obfnet.core.files import claim_output
+    from obfnet.report.operating_rows import fleet_rows
 
     benchmark = FleetBenchmark(
         count=count,
@@ -81,24 +82,4 @@ def fleet(
             progress=terminal_progress(),
             command=typed_command(),
         )
-    rows = [
-        (
-            f"{count} networks: time of one process / on Ray, median",
-            f"{result['throughput_ratio_median']:.2f}",
-        ),
-        ("the same bytes", "yes" if result["same_bytes"] else "NO"),
-    ]
-    if many:
-        rows += [
-            (
-                f"{many} networks, {result['workers_killed']} workers killed: time / undisturbed",
-                f"{result['time_ratio']:.2f}",
-            ),
-            ("the same bytes", "yes" if result["same_bytes_disturbed"] else "NO"),
-            (
-                "driver killed: networks finished before, and reused",
-                f"{result['driver_finished_before']}, {result['driver_reused']}",
-            ),
-            ("the same bytes", "yes" if result["same_bytes_driver"] else "NO"),
-        ]
-    finish(result, rows, out, as_json=as_json)
+    finish(result, list(fleet_rows(result)), out, as_json=as_json)

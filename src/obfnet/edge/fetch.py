@@ -21,9 +21,15 @@ import httpx
 from obfnet.bundle import SUFFIX, Pool, Trust, read_pool
 from obfnet.bundle.archive import MAX_BUNDLE_BYTES, read_file
 from obfnet.bundle.pool import INDEX
-from obfnet.bundle.publishing import check_shard
 from obfnet.bundle.reader import check_inference_network
-from obfnet.bundle.release import RELEASE_INDEX, Release, Shard, parse_release, read_release
+from obfnet.bundle.release import (
+    RELEASE_INDEX,
+    Release,
+    Shard,
+    check_shard,
+    parse_release,
+    read_release,
+)
 from obfnet.bundle.signed import MAX_LIST_BYTES
 from obfnet.bundle.steps import refused, shown
 from obfnet.core.errors import BundleError, DataError, OutputError, UsageError

@@ -6,6 +6,7 @@ coordinator's key stays with the driver: workers give back networks, and sign no
 """
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _LOOK_EVERY_S: Final = 1.0
 # A part that kills its worker each time must come to an end.
 _RETRIES: Final = 100
 _SILENT: Final = "critical"
+_CONNECT_S: Final = 5.0
 
 
 @final
@@ -178,6 +180,8 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         import ray
     except ModuleNotFoundError as exc:
         raise MissingExtraError(exc.name or "ray", "ray") from exc
+    if address is not None:
+        _check_reachable(address)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": _SILENT, "configure_logging": True}
     try:
         if address is None:
@@ -186,9 +190,7 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         else:
             ray.init(address=address, **quiet)
     except ConnectionError as exc:
-        raise UsageError(
-            f"a Ray cluster at {address}", "none that answers", "check --address, or leave it out"
-        ) from exc
+        raise _unreachable(address) from exc
     except (RuntimeError, ValueError) as exc:
         line = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise UsageError(
@@ -198,3 +200,18 @@ def _cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises where nobody listens; Ray itself would ask again for minutes, and write about it."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto" or not host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
+    except (OSError, ValueError, OverflowError) as exc:
+        raise _unreachable(address) from exc
+
+
+def _unreachable(address: str | None) -> UsageError:
+    return UsageError(f"a Ray cluster at {address}", "none that answers", "check --address, or leave it out")

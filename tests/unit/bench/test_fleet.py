@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from obfnet.bench.fleet import FleetBenchmark, bench_fleet
-from obfnet.core.errors import TrainingError
+from obfnet.core.errors import OutputError, TrainingError
 from obfnet.core.progress import Silent
 from obfnet.data.cases import load_case
 from obfnet.fitting import Schedule
@@ -20,12 +20,14 @@ def test_ray_and_one_process_are_compared(tmp_path: Path) -> None:
     schedule = Schedule(epochs=2, batch_size=64, peak_rate=4e-3)
     train_inference(load_case("digits"), out=folder, architecture="mlp", schedule=schedule)
 
+    work = tmp_path / "work"
+
     def measured(inference: Path) -> dict:
         return bench_fleet(
             FleetBenchmark(count=2, runs=1, many=0, epochs=0.5),
             case="digits",
             inference=inference,
-            work=tmp_path / "work",
+            work=work,
             data_dir=None,
             progress=Silent(),
             command="bench fleet",
@@ -36,5 +38,8 @@ def test_ray_and_one_process_are_compared(tmp_path: Path) -> None:
     assert result["same_bytes"] is True
     assert result["throughput_ratio_median"] == result["seconds"]["local"][0] / result["seconds"]["ray"][0]
     assert (len(result["seconds"]["ray"]), "time_ratio" in result) == (1, False)
+    with pytest.raises(OutputError, match="some, which would be reused"):
+        measured(folder)
+    work = tmp_path / "other"
     with pytest.raises(TrainingError, match="obfnet: expected"):
         measured(tmp_path / "nothing")

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from obfnet.core.errors import MissingExtraError, TrainingError
+from obfnet.core.errors import MissingExtraError, TrainingError, UsageError
 from obfnet.core.progress import Silent
 from obfnet.data.cases import Dataset
 from obfnet.fitting import Checkpoint, Schedule
@@ -147,6 +148,22 @@ def test_without_ray_it_says_what_to_install(
     missing = RayEngine(source=Source.of(digits, inference, case="digits"), progress=Silent())
     with pytest.raises(MissingExtraError, match="ray"):
         train_obfuscation(digits, inference, out=tmp_path, key=key, settings=POOL, engine=missing)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port"])
+def test_where_no_cluster_listens_it_says_so_at_once(
+    address: str,
+    inference: InferenceNetwork,
+    digits: Dataset,
+    key: Ed25519PrivateKey,
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    away = RayEngine(source=Source.of(digits, inference, case="digits"), address=address, progress=Silent())
+    begun = time.monotonic()
+    with pytest.raises(UsageError, match=r"a Ray cluster at .*127"):
+        train_obfuscation(digits, inference, out=tmp_path, key=key, settings=POOL, engine=away)
+    assert time.monotonic() - begun < 30
 
 
 @pytest.mark.parametrize(
