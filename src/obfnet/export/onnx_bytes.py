@@ -7,8 +7,9 @@ bytes, so that a bundle is reproducible and an inference network's id is stable.
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from typing import Any, Final, final
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from obfnet.bundle.chance import Chance
 from obfnet.core.spec import InputSpec
+from obfnet.export.onnx_alike import exported_alike
 from obfnet.export.wire import WireEnds
 from obfnet.nets.mode import evaluating
 
@@ -64,7 +66,31 @@ def obfuscation_onnx(
     Returns:
         ONNX model with input `input`, perhaps one of chance's name, `(N, width)`, and output `obfuscated`.
     """
-    return _export(_OnDevice(network, spec, exact=exact), spec, OBFUSCATED_NAME, chance=chance, width=width)
+    return pool_onnx([network], spec, chance=chance, width=width, exact=exact)[0]
+
+
+def pool_onnx(
+    networks: Sequence[nn.Module],
+    spec: InputSpec,
+    *,
+    chance: Chance | None = None,
+    width: int = 0,
+    exact: bool = False,
+) -> list[bytes]:
+    """Obfuscation networks of one architecture as devices run them, faster than one by one.
+
+    Args:
+        networks: Each as for `obfuscation_onnx`.
+        spec: Likewise.
+        chance: Likewise.
+        width: Likewise.
+        exact: Likewise.
+
+    Returns:
+        What `obfuscation_onnx` gives for each.
+    """
+    export = partial(_export, spec=spec, output=OBFUSCATED_NAME, chance=chance, width=width)
+    return exported_alike([_OnDevice(network, spec, exact=exact) for network in networks], export)
 
 
 @final

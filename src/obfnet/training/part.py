@@ -19,7 +19,7 @@ from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
 from obfnet.data.table import Split
-from obfnet.export import obfuscation_onnx
+from obfnet.export import pool_onnx
 from obfnet.fitting import Budget, Checkpoint, processor, run_schedule
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
@@ -119,20 +119,17 @@ def train_part(
             poor_bits=protection.poor_bits,
             rich_share=protection.rich_share,
         )
+        graphs = pool_onnx(
+            networks, spec, chance=chance, width=protection.width, exact=protection.budget_bits is not None
+        )
         return [
             TrainedNetwork(
-                graph=obfuscation_onnx(
-                    network,
-                    spec,
-                    chance=chance,
-                    width=protection.width,
-                    exact=protection.budget_bits is not None,
-                ),
+                graph=graph,
                 parameters=count_parameters(network),
                 macs=count_macs(network, spec.unit_shape),
                 validation_accuracy=accuracy(nn.Sequential(network, inference.network), dataset.validation),
             )
-            for network in networks
+            for network, graph in zip(networks, graphs, strict=True)
         ]
     finally:
         torch.set_num_threads(threads)
