@@ -18,6 +18,7 @@ from obfnet.edge import ObfuscationSession
 from obfnet.models.source import Model
 from obfnet.models.understand import Understood
 from obfnet.nets.cost import count_macs, count_parameters
+from obfnet.protecting.memory import device_bytes, peak_bytes
 from obfnet.protecting.samples import PARTS
 from obfnet.protecting.settings import ProtectSettings
 from obfnet.training.classifier import accuracy, answers
@@ -59,11 +60,16 @@ def measure(
     wire, manifest = understood.spec, pool.bundles[0].manifest
     raw, labels = mapped(dataset.test.samples, as_unit), dataset.test.labels
 
-    def share_right(sent: AnyRows) -> float:
-        return float((answers(understood.view, sent) == labels).mean())
+    trained_with = peak_bytes()
 
+    def shares(sent: AnyRows) -> tuple[float, float]:
+        given = answers(understood.view, sent)
+        return float((given == labels).mean()), float((given == of_raw).mean())
+
+    of_raw = answers(understood.view, raw)
     # As a device sends them that keeps to what its bundle promises.
-    each = {bundle.name: share_right(KnownNetwork.of(bundle).in_turn(raw)) for bundle in pool.bundles}
+    both = {bundle.name: shares(KnownNetwork.of(bundle).in_turn(raw)) for bundle in pool.bundles}
+    each = {name: right for name, (right, _) in both.items()}
     recipe = inference_recipe(dataset.spec, "device-only", epochs=settings.device_only_epochs)
     if settings.device_only_epochs is None and (settings.epochs or 0) > recipe.schedule.epochs:
         # A rival that is trained less than the obfuscation networks is none.
@@ -85,10 +91,11 @@ def measure(
     useful = {
         "measured_as": "accuracy" if settings.labels else "agreement with the model",
         "accuracy": {
-            "raw": share_right(raw),
+            "raw": float((of_raw == labels).mean()),
             "obfuscated": float(np.mean(list(each.values()))),
             "obfuscated_worst": min(each.values()),
             "obfuscated_each": each,
+            "agreement": float(np.mean([agreed for _, agreed in both.values()])),
             "device_only": accuracy(rival, dataset.test),
             "device_only_parameters": count_parameters(rival),
             "device_only_macs": count_macs(rival, dataset.spec.input.unit_shape),
@@ -103,7 +110,9 @@ def measure(
             "parameters": manifest.parameters,
             "macs": manifest.macs,
             "latency_us": float(np.median(latency) * 1e6),
+            "resident_bytes": device_bytes(pool.bundles[0]),
         },
+        "training_peak_bytes": trained_with,
     }
     audit_settings = AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
     audit = audit_into(
@@ -156,6 +165,8 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
     bits = figures["budget_bits"]
     ceiling = "no ceiling on what a request can leak" if bits is None else f"at most {bits:g} bits a request"
     network = f"{cost['architecture']}({cost['hidden']})"
+    memory = cost["resident_bytes"]
+    resident = "" if memory is None else f", {memory / 2**20:.1f} MiB of memory beside the runtime"
     return [
         *figures["model"]["worked_out"],
         f"{figures['measured_as']} on {right['samples']} test samples: raw {right['raw']:.2%}, "
@@ -164,5 +175,5 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
         f"guarantee: {ceiling}",
         f"measured: {leaked['verdict']}",
         f"O: {network}, {cost['parameters']:,} parameters, {cost['macs']:,} MACs, "
-        f"{cost['latency_us']:.0f} us a sample",
+        f"{cost['latency_us']:.0f} us a sample{resident}",
     ]

@@ -318,10 +318,21 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
             f"{leaked['ssim']:.3f}; {leaked['floor_ssim']:.3f}; {leaked['raw_ssim']:.3f}",
         ),
         (f"normalised leakage ({attack})", f"{leaked['normalised']:.3f}"),
+        *([("same answer as to the raw sample", f"{same:.2%}")] if (same := right.get("agreement")) else []),
         ("what the audit says", leaked["verdict"]),
         ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),
+        ("O: parameters, multiply-accumulates", f"{cost['parameters']:,}, {cost['macs']:,}"),
+        *_memory_rows(figures),
         ("minutes from the model to the report", f"{figures['seconds']['total'] / 60:.1f}"),
     ]
+
+
+def _memory_rows(figures: dict[str, Any]) -> Rows:
+    resident, training = figures["obfuscation"].get("resident_bytes"), figures.get("training_peak_bytes")
+    if resident is not None:
+        yield "memory of O on a device, beyond the runtime", f"{resident / 2**20:.1f} MiB"
+    if training is not None:
+        yield "most memory until O was trained", f"{training / 2**30:.2f} GiB"
 
 
 def _classifier_rows(figures: dict[str, Any]) -> Rows:

@@ -68,6 +68,12 @@ def test_the_result_has_the_keys_of_the_contract(made: Protected) -> None:
     assert "Whether labels survive" in (made.folder / "report.html").read_text()
 
 
+def test_memory_is_measured(made: Protected) -> None:
+    # The network alone is a tenth of a megabyte; with the session of ONNX Runtime some more.
+    assert 2**16 < made.figures["obfuscation"]["resident_bytes"] < 30 * 2**20
+    assert made.figures["training_peak_bytes"] > 2**27
+
+
 def test_its_budget_is_proved_and_its_requests_are_the_models_own(made: Protected) -> None:
     steps = {check.step: check.made for check in verify(made.folder).checks}
     assert steps["budget-cut"]
@@ -108,6 +114,19 @@ def test_arrays_need_labels_or_to_do_without(digits_model: nn.Module, tmp_path: 
     with pytest.raises(DataError, match="at least 40 samples"):
         protect(digits_model, (samples[:9], np.arange(9)), out=tmp_path / "pool")
     assert not (tmp_path / "pool").exists()
+
+
+def test_agreement_is_that_of_its_own_answers(made: Protected, digits_model: nn.Module) -> None:
+    raw = load_case("digits").test.samples
+    pool, asked, model = load_pool(made.folder), as_unit(raw) * 2 - 1, copy.deepcopy(digits_model).eval()
+    with torch.no_grad():
+        of_raw = model(torch.from_numpy(asked)).argmax(dim=1).numpy()
+        of_sent = [
+            model(torch.from_numpy(ObfuscationSession(bundle).obfuscate(asked))).argmax(dim=1).numpy()
+            for bundle in pool.bundles
+        ]
+    same = np.mean([(answer == of_raw).mean() for answer in of_sent])
+    assert made.figures["accuracy"]["agreement"] == pytest.approx(same, abs=1e-9)
 
 
 def test_a_pool_is_saved_once(made: Protected, tmp_path: Path) -> None:

@@ -1,0 +1,59 @@
+"""Memory that is taken: by a training, and by one obfuscation network on a device.
+
+Resident memory as Linux counts it; elsewhere nothing is said.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from obfnet.bundle import Bundle
+
+_STATUS: Final = Path("/proc/self/status")
+_RUNS: Final = 20
+# A device's process: what it takes beyond the runtime is what it takes from here on.
+_DEVICE: Final = f"""
+import sys
+from pathlib import Path
+import numpy, onnxruntime
+from obfnet.bundle import Trust, read_bundle
+from obfnet.edge import ObfuscationSession
+def resident():
+    lines = Path("{_STATUS}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) * 1024
+before = resident()
+bundle = read_bundle(Path(sys.argv[1]), trust=Trust(explicit=(sys.argv[2],)))
+session, spec = ObfuscationSession(bundle), bundle.input
+raw = numpy.random.default_rng(0).uniform(spec.low, spec.high, (1, *spec.shape)).astype(spec.dtype)
+most = 0
+for _ in range({_RUNS}):
+    session.obfuscate(raw)
+    most = max(most, resident())
+print(most - before)
+"""
+
+
+def device_bytes(bundle: Bundle) -> int | None:
+    """Resident memory that reading a bundle and obfuscating samples with it adds, one at a time.
+
+    Args:
+        bundle: As it was read from its file.
+
+    Returns:
+        Bytes beyond a process that has imported NumPy, ONNX Runtime and the device's code; None where it
+        cannot be measured.
+    """
+    if bundle.path is None or not _STATUS.exists():
+        return None
+    command = [sys.executable, "-c", _DEVICE, str(bundle.path), bundle.public_key]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process was resident with until now; None where it cannot be measured."""
+    if not _STATUS.exists():
+        return None
+    lines = _STATUS.read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
