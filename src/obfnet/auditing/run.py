@@ -16,6 +16,7 @@ from obfnet.auditing.engine import Audit, audit_subject
 from obfnet.auditing.model_audit import audit_model, former_document
 from obfnet.auditing.pairs import read_pairs
 from obfnet.auditing.pictures import pictures_of
+from obfnet.auditing.reduced import within_size
 from obfnet.auditing.settings import AuditSettings
 from obfnet.auditing.subject import AuditSubject, subject_of_pairs, subject_of_sessions
 from obfnet.bundle import Bundle, Trust, read_bundle, read_pool
@@ -182,6 +183,7 @@ def audit_into(
     work = out / "trials"
     # Only now: a source that cannot be read leaves no folder behind.
     work.mkdir(exist_ok=True)
+    subject = within_size(subject, settings.spending().attacker, progress=progress)
 
     def save(audit: Audit) -> None:
         page = render_audit(audit.document, pictures_of(subject, audit, dataset), useful=useful)
