@@ -6,6 +6,7 @@ takes and gives is found out by `understand`; here it is only opened.
 
 import importlib
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ _CONVERT: Final = (
     "convert it where you trust it: program = torch.export.export(model.eval(), (example_batch,)); "
     "torch.export.save(program, 'model.pt2')"
 )
+_SERVERS: Final = re.compile(r"(https?|grpcs?):/", re.IGNORECASE)
 _KINDS: Final = "give package.module:callable, model.onnx, model.pt2 or a folder of transformers"
 
 
@@ -75,12 +77,20 @@ def open_model(source: nn.Module | Path | str) -> Model:
         The model, otherwise untouched: its mode, weights and buffers are its owner's.
 
     Raises:
-        ModelError: nothing there, a pickled file, a broken one, or a factory that raises or gives no module.
+        ModelError: nothing there, a pickled file, a broken one, an endpoint's URL, or a factory that raises
+            or gives no module.
         MissingExtraError: a folder of transformers, which is not installed.
     """
     if isinstance(source, nn.Module):
         return _of_module(source, kind="module", title=type(source).__name__)
     text = str(source)
+    if _SERVERS.match(text):
+        # Not shown: a URL may hold a password.
+        raise ModelError(
+            "the inference network itself",
+            "the URL of an endpoint, which answers and has no gradient to train with",
+            f"{_KINDS}; try the pool against the endpoint with obfnet evaluate",
+        )
     path = Path(text)
     if (path / CONFIG).exists():
         return _of_hub(path)

@@ -264,3 +264,21 @@ def test_the_hash_of_a_state_is_of_every_weight_and_buffer() -> None:
                 tensor.view(-1)[0] = 0 if tensor.dtype == torch.bool else 7
             hashes.add(state_hash(network))
     assert len(hashes) == 1 + 4 + 5
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "http://127.0.0.1:8080",
+        "HTTPS://user:secret@host/v2/models/model",
+        "grpc://host:8001",
+        "https://host/model.onnx",
+        Path("http://host:8080"),
+    ],
+)
+def test_an_endpoint_is_refused_with_what_it_can_be_used_for(source: str | Path) -> None:
+    with pytest.raises(ModelError) as refused:
+        open_model(source)
+    assert "no gradient" in str(refused.value)
+    assert "obfnet evaluate" in refused.value.remedy
+    assert "secret" not in str(refused.value)
