@@ -21,6 +21,7 @@ from obfnet.auditing.bootstrap import mean_estimate
 from obfnet.auditing.duplicates import names_of_rows
 from obfnet.auditing.model_backend import Answering, Judge
 from obfnet.core.errors import AttackError, UsageError
+from obfnet.core.interval import wilson
 from obfnet.core.progress import Progress, Silent
 from obfnet.data.rows import AnyRows
 from obfnet.data.table import Split
@@ -31,7 +32,6 @@ QUERIES: Final = (100, 1_000, 10_000)
 _SCORED: Final = 5_000
 _SCORED_VALUES: Final = 16_000_000
 _CANDIDATES: Final = 5_000
-_Z: Final = 1.959964
 _SAID: Final = {
     "disjoint": "none of the attacker's samples was used to train I or O",
     "training": "the attacker's samples are those that I and O were trained on: a strong attacker",
@@ -211,25 +211,6 @@ def what_a_bundle_adds(result: Mapping[str, Any]) -> str:
             f"examples that fool it from {_change(base, row, 'transfer')}."
         )
     return " ".join(said) or "No bundle was held: what one adds was not measured."
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """95 % interval of a share.
-
-    Args:
-        share: In [0, 1].
-        count: Of how many, ≥ 1.
-
-    Source: Wilson 1927, *Probable inference, the law of succession, and statistical inference*.
-
-    Example:
-        >>> [round(end, 3) for end in wilson(1.0, 100)], [round(end, 3) for end in wilson(0.5, 100)]
-        ([0.963, 1.0], [0.404, 0.596])
-    """
-    spread = _Z**2 / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = (spread * share * (1 - share) + spread**2 / 4) ** 0.5 / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _have_graphs(pool: Sequence[Obfuscator]) -> bool:

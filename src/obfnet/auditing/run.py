@@ -25,7 +25,7 @@ from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import as_unit
 from obfnet.data.case import Dataset
-from obfnet.data.cases import load_case
+from obfnet.data.cases import load_case_for
 from obfnet.data.rows import mapped
 from obfnet.report.audit_page import render_audit
 from obfnet.training.classifier import answers
@@ -262,20 +262,14 @@ def _opened(
             network.card.id[:12],
             "give that one with --inference",
         )
-    dataset = load_case(
+    dataset = load_case_for(
+        bundles[0].input,
         request.case or "",
         split=request.split,
         data_dir=request.data_dir,
         skip_bad=request.skip_bad,
         progress=progress,
-        # Pictures took the size of the model that the pool was made for.
-        shape=bundles[0].input.unit_shape if "resized" in bundles[0].input.preprocessing else None,
     )
-    wanted = bundles[0].input.unit_shape
-    if dataset.spec.input.shape != wanted:
-        raise UsageError(
-            f"a case with samples of shape {wanted}", str(dataset.spec.input.shape), "give another --case"
-        )
     return bundles, dataset, network
 
 

@@ -1,7 +1,7 @@
 """`obfnet monitor`: whether a pool still fits the samples and the backend."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import numpy as np
@@ -11,9 +11,9 @@ from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options, print_result, trust_option
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import write_json
-from obfnet.core.progress import Progress
 from obfnet.core.spec import InputSpec, Samples
 from obfnet.edge import Device
+from obfnet.edge.asking import asked
 from obfnet.edge.drift import check_known
 from obfnet.edge.inputs import read_samples
 from obfnet.edge.monitor import WINDOW, Monitor, Reference, in_windows, verdict_document
@@ -105,7 +105,8 @@ def monitor(
             check_known(len(samples))
         elif len(samples) < window:
             raise UsageError(f"at least {window} samples, a window", str(len(samples)), "lower --window")
-        scores = _asked(device, samples, progress)
+        # One by one: samples of one request go through the same bundle, and would not be independent.
+        scores = np.concatenate([answer.scores for answer in asked(device, samples, progress)])
         probes, spent = device.probe(), device.spent_bits
         if watched is None:
             learnt = Reference.learnt(samples, scores, spec=device.spec, pool=device.pool_id, probes=probes)
@@ -148,14 +149,3 @@ def _read(path: Path, spec: InputSpec, *, seed: int | None) -> Samples:
         # Folders are often sorted by class, and windows of one class each would be unlike the reference.
         files = [files[at] for at in np.random.default_rng(seed).permutation(len(files))]
     return np.concatenate([read_samples(file, spec) for file in files])
-
-
-def _asked(device: Device, samples: Samples, progress: Progress) -> Any:
-    progress.start("ask the backend", len(samples))
-    scores = []
-    for number, sample in enumerate(samples):
-        # One by one: samples of one request go through the same bundle, and would not be independent.
-        scores.append(device.infer(sample).scores)
-        progress.advance(number + 1)
-    progress.finish()
-    return np.concatenate(scores)

@@ -1,12 +1,13 @@
 """Samples that a program holds in memory as a case: pictures as arrays, with or without labels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from obfnet.core.errors import DataError
+from obfnet.core.errors import DataError, UsageError
 from obfnet.core.spec import InputSpec, Samples
 from obfnet.data.case import CaseSpec, Dataset, Recipe
 from obfnet.data.cases import split_table
@@ -90,6 +91,28 @@ def relabelled(
     """
     parts = {part: replace(getattr(dataset, part), labels=labels[part]) for part in labels}
     return replace(dataset, spec=replace(dataset.spec, classes=classes), **parts)
+
+
+def positions_in(
+    order: Sequence[str], classes: Sequence[str], *, said_by: str = "--classes"
+) -> npt.NDArray[np.int64]:
+    """Where each class of some samples is in the order of a model's outputs.
+
+    Args:
+        order: The model's classes; may be more.
+        classes: Those of the samples.
+        said_by: Where the order is from, for the message.
+
+    Raises:
+        UsageError: one is not there.
+    """
+    if missing := [name for name in classes if name not in order]:
+        raise UsageError(
+            f"every class of the samples in {said_by}, {', '.join(classes[:8])}",
+            f"no {missing[0]!r} in {', '.join(order[:8])}",
+            "name the model's labels as the samples' folders are named",
+        )
+    return np.array([order.index(name) for name in classes], np.int64)
 
 
 def _channels_first(samples: Samples) -> Samples:

@@ -15,10 +15,11 @@ from typing import Any, Final
 from obfnet.core.errors import MissingExtraError, UnknownNameError, UsageError
 from obfnet.core.progress import Progress
 from obfnet.core.registry import Registry
+from obfnet.core.spec import InputSpec
 from obfnet.data.case import CaseSpec, Dataset, Loading, Origin, origins
 from obfnet.data.fetch import Attempt, FileSpec, NoSourceError, Obtained, Sources, locate, obtain
 from obfnet.data.mirrors import Network
-from obfnet.data.pictures import picture_input, resized_pictures
+from obfnet.data.pictures import RESIZED_PREPROCESSING, picture_input, resized_pictures
 from obfnet.data.rows import mapped
 from obfnet.data.table import Split, SplitRule, Table, cut
 
@@ -148,6 +149,43 @@ def load_case(
         skipped=loading.skipped,
         original=partial(_resolve(spec.original), spec, loading) if spec.original else None,
     )
+
+
+def load_case_for(
+    wire: InputSpec,
+    name: str,
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A case's samples as a pool takes them: pictures get the size of the model that it was made for.
+
+    Args:
+        wire: What the pool's samples are.
+        name: As for `load_case`.
+        split: As for `load_case`.
+        data_dir: As for `load_case`.
+        skip_bad: As for `load_case`.
+        progress: As for `load_case`.
+
+    Raises:
+        UsageError: the case's samples have another shape.
+        ObfNetError: as `load_case`.
+    """
+    shape = wire.unit_shape
+    dataset = load_case(
+        name,
+        split=split,
+        data_dir=data_dir,
+        skip_bad=skip_bad,
+        progress=progress,
+        shape=shape if RESIZED_PREPROCESSING in wire.preprocessing else None,
+    )
+    if (got := dataset.spec.input.shape) != shape:
+        raise UsageError(f"a case with samples of shape {shape}", str(got), "give another --case")
+    return dataset
 
 
 def split_rule(spec: CaseSpec, name: str | None) -> tuple[SplitRule, int | None]:

@@ -26,6 +26,8 @@ Box = tuple[float, float, float, float]
 MAX_PIXELS: Final = 64_000_000
 # No format is tried that starts another program or holds a drawing instead of pixels.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+RESIZED_PREPROCESSING: Final = "resized to"
+"""What a spec says whose samples are pictures brought to its size."""
 _MODES: Final = {1: "L", 3: "RGB"}
 _ORIENTATION_TAG: Final = 0x0112
 _ORIENTED_BY: Final = frozenset({"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"})

@@ -40,6 +40,7 @@ class Answer:
         scores: `(N, classes)` float32, as the inference network gave them.
         bundle: Name of the bundle that obfuscated the batch, or several with commas between; None for raw
             samples.
+        bundles: Name of each sample's; empty for raw samples.
         protocol: `"binary"`, `"json"` or `"grpc"`.
         request_bytes: Size of the request's body, without headers.
         obfuscate_s: Seconds to check and obfuscate; 0 for raw samples.
@@ -51,6 +52,7 @@ class Answer:
     labels: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     bundle: str | None
+    bundles: tuple[str, ...]
     protocol: str
     request_bytes: int
     obfuscate_s: float
@@ -133,6 +135,16 @@ class Device:
         )
 
     @property
+    def pool(self) -> Pool:
+        """The pool, as it was read and checked."""
+        return self._pool
+
+    @property
+    def pick(self) -> str:
+        """`"request"` or `"sample"`: what decides the bundle."""
+        return self._pick
+
+    @property
     def spec(self) -> InputSpec:
         """What raw samples must be."""
         spec: InputSpec = self._pool.bundles[0].input
@@ -186,8 +198,8 @@ class Device:
         obfuscated = self._obfuscate(samples, picked)
         obfuscate_s = time.perf_counter() - begun
         # 4. Only now is there a connection; it checks that the backend's model takes such samples.
-        names = ", ".join(self._pool.bundles[index].manifest.name for index in sorted(set(picked)))
-        return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundle=names)
+        bundles = tuple(self._pool.bundles[index].manifest.name for index in picked)
+        return _answer(self._client, obfuscated, started=started, obfuscate_s=obfuscate_s, bundles=bundles)
 
     def probe(self) -> npt.NDArray[np.float32] | None:
         """Asks the backend about fixed samples of noise, to see whether its model is still the same.
@@ -300,7 +312,7 @@ class UnsafeRawPassthrough:
         """
         started = time.perf_counter()
         samples = read_samples(raw, self.spec)
-        return _answer(self._client, samples, started=started, obfuscate_s=0.0, bundle=None)
+        return _answer(self._client, samples, started=started, obfuscate_s=0.0, bundles=())
 
     def close(self) -> None:
         """Closes the connection."""
@@ -342,13 +354,14 @@ def _meter_of(pool: Pool, path: Path | str | None, limit_bits: float | None) -> 
 
 
 def _answer(
-    client: Client, samples: Samples, *, started: float, obfuscate_s: float, bundle: str | None
+    client: Client, samples: Samples, *, started: float, obfuscate_s: float, bundles: tuple[str, ...]
 ) -> Answer:
     exchange = client.exchange(samples)
     return Answer(
         labels=exchange.scores.argmax(axis=1),
         scores=exchange.scores,
-        bundle=bundle,
+        bundle=", ".join(sorted(set(bundles))) or None,
+        bundles=bundles,
         protocol=exchange.protocol,
         request_bytes=exchange.request_bytes,
         obfuscate_s=obfuscate_s,

@@ -15,12 +15,11 @@ from obfnet.core.errors import DataError, DtypeError, ShapeError
 from obfnet.core.spec import InputSpec, Samples, as_unit
 from obfnet.data.idx import read_idx_file
 from obfnet.data.mfcc import PREPROCESSING, speech_features
-from obfnet.data.pictures import decode_picture
+from obfnet.data.pictures import RESIZED_PREPROCESSING, decode_picture
 from obfnet.data.wav import read_wav
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 PIXEL_PREPROCESSING: Final = "uint8 / 255"
-RESIZED_PREPROCESSING: Final = "resized to"
 # PNG, GIF, BMP and WebP: what a folder of pictures may hold, a device may take.
 _RESIZED_HEADS: Final = (b"\x89PNG", b"GIF8", b"BM", b"RIFF")
 _KNOWN: Final = "give a .npy, .png, .jpg, .wav or IDX file (IDX plain or .gz, one item as FILE#INDEX)"

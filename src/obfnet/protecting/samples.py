@@ -11,7 +11,7 @@ import numpy.typing as npt
 from obfnet.core.errors import ModelError, UsageError
 from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples, as_unit
-from obfnet.data.arrays import array_dataset, relabelled
+from obfnet.data.arrays import array_dataset, positions_in, relabelled
 from obfnet.data.case import Dataset
 from obfnet.data.cases import case_spec, load_case
 from obfnet.models.source import Model
@@ -94,13 +94,7 @@ def _order(
         said = of_model
     if not said or not settings.labels:
         return tuple(classes), None
-    if missing := [name for name in classes if name not in said]:
-        raise UsageError(
-            f"every class of the samples in --classes, {', '.join(classes[:8])}",
-            f"no {missing[0]!r} in {', '.join(said[:8])}",
-            "name the model's labels as the samples' folders are named",
-        )
-    return said, np.array([said.index(name) for name in classes], np.int64)
+    return said, positions_in(said, classes)
 
 
 def _unit_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
 
-from obfnet.auditing.model_side import measure_model_confidentiality, what_a_bundle_adds, wilson
+from obfnet.auditing.model_side import measure_model_confidentiality, what_a_bundle_adds
 from obfnet.core.errors import AttackError, UsageError
 from obfnet.data.table import Split
 from tests.unit.attacks.small_backend import backend
@@ -214,9 +213,3 @@ def test_the_backend_is_asked_no_more_than_was_paid_for() -> None:
 def test_a_backend_that_answers_no_scores_is_refused(ask: Any, message: str) -> None:
     with pytest.raises(AttackError, match=message):
         measure(ask=ask)
-
-
-def test_the_interval_of_a_share_is_statistics() -> None:
-    for right, count in ((0, 10), (3, 10), (10, 10), (4_900, 5_000)):
-        expected = binomtest(right, count).proportion_ci(0.95, method="wilson")
-        assert wilson(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-7)

@@ -32,7 +32,7 @@ def test_an_answer_has_labels_scores_and_costs(server):
     assert answer.labels.tolist() == [1]
     assert answer.labels.dtype == np.int64
     assert answer.scores.tolist() == [[0.25, 0.5, 0.125]]
-    assert answer.bundle == "bundle-0"
+    assert (answer.bundle, answer.bundles) == ("bundle-0", ("bundle-0",))
     assert answer.protocol == "binary"
     assert answer.request_bytes == len(server.inference_requests[0][3])
     assert answer.obfuscate_s > 0
@@ -87,7 +87,7 @@ def test_only_the_unsafe_class_sends_raw_samples(server):
     raw = raw_samples()
     with UnsafeRawPassthrough(server.url, SPEC) as unsafe:
         answer = unsafe.infer(raw)
-    assert answer.bundle is None
+    assert (answer.bundle, answer.bundles) == (None, ())
     assert answer.obfuscate_s == 0
     assert raw.tobytes() in bytes(server.received)
 
