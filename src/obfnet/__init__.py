@@ -19,6 +19,7 @@ _PUBLIC = {
     "UnsafeRawPassthrough": "obfnet.edge.device:UnsafeRawPassthrough",
     "audit": "obfnet.auditing.run:audit",
     "connect": "obfnet.oip.client:connect",
+    "evaluate": "obfnet.edge.evaluate:evaluate",
     "fetch_pool": "obfnet.edge.fetch:fetch_pool",
     "load_bundle": "obfnet.bundle.reader:read_bundle",
     "load_case": "obfnet.data.cases:load_case",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from obfnet.core.spec import InputSpec
     from obfnet.data.cases import load_case
     from obfnet.edge.device import Device, UnsafeRawPassthrough
+    from obfnet.edge.evaluate import evaluate
     from obfnet.edge.fetch import fetch_pool
     from obfnet.oip.client import connect
     from obfnet.protecting.run import protect

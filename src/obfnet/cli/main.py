@@ -67,6 +67,7 @@ class LazyGroup(click.Group):
         "verify": "obfnet.cli.verify:verify",
         "pool": "obfnet.cli.pool:pool",
         "monitor": "obfnet.cli.monitor:monitor",
+        "evaluate": "obfnet.cli.evaluate:evaluate",
         "audit": "obfnet.cli.audit:audit",
         "protect": "obfnet.cli.protect:protect",
         "bench": "obfnet.cli.bench:bench",

@@ -31,6 +31,7 @@ CONTRACT = {
     "bench audit",
     "audit",
     "monitor",
+    "evaluate",
     "bench monitor",
     "bench fleet",
 }

@@ -1,0 +1,324 @@
+"""How often the deployed backend is right about a pool's samples: asks it, and counts.
+
+Test samples of a case go through the device's own code, to the server that devices will ask, so that the
+figure has everything in it that training could not see: the model that is really served, its precision, the
+wire. Nothing is trained or chosen here, and leakage is the audit's business.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from obfnet.bundle import Pool
+from obfnet.core.errors import BackendProtocolError, BudgetSpentError, DataError, UsageError
+from obfnet.core.interval import wilson
+from obfnet.core.progress import Progress, Silent
+from obfnet.core.result import provenance
+from obfnet.core.spec import Samples, as_unit
+from obfnet.data.arrays import positions_in
+from obfnet.data.case import Dataset
+from obfnet.data.cases import load_case_for
+from obfnet.edge.asking import asked
+from obfnet.edge.device import Answer, Device, UnsafeRawPassthrough
+
+SAMPLES: Final = 200
+"""Test samples that are asked about, unless another number is given."""
+
+_RESULT: Final = "result.json"
+_SHOWN: Final = 16
+
+Labels = npt.NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """What the backend answered, counted.
+
+    Args:
+        figures: JSON-ready; `accuracy`, `bundles`, `agreement`, `samples`, `complete` and how it was made.
+    """
+
+    figures: dict[str, Any]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all samples were asked about; otherwise the figures are of a part."""
+        return bool(self.figures["complete"])
+
+    @property
+    def report(self) -> str:
+        """The figures in a few lines."""
+        return "\n".join(report_lines(self.figures))
+
+
+def evaluate(
+    device: Device,
+    case: str,
+    *,
+    raw: UnsafeRawPassthrough | None = None,
+    samples: int = SAMPLES,
+    classes: Sequence[str] = (),
+    split: str | None = None,
+    batch: int = 1,
+    skip_bad: bool = False,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    command: str = "obfnet.evaluate(...)",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Asks a real backend about test samples of a case, and counts how often it is right.
+
+    Args:
+        device: Obfuscates with its pool, counts bits and asks the backend; open, and left open.
+        case: A case's name, or a folder or CSV file, cut as it was when the pool was trained.
+        raw: Sends the same samples raw, UNPROTECTED, to the same backend, for comparison; None sends none.
+        samples: Test samples to ask about, ≥ 1, drawn by the seed; all where there are fewer.
+        classes: The model's classes in the order of its outputs; empty takes those that `protect` left beside
+            the pool, and otherwise the case's own order.
+        split: How the case is cut; None takes its first rule.
+        batch: Samples a request, ≥ 1; more than one only where each sample has its own bundle (pick
+            `"sample"`, or a pool of one).
+        skip_bad: Whether samples that cannot be read are left out.
+        seed: Draws the samples.
+        data_dir: Folder with the data sets of the built-in cases.
+        command: For the result.
+        progress: Told of every step.
+
+    Returns:
+        The figures. Where the limit of bits was reached on the way they are of the samples until then, and
+        say so (`complete`, `stopped`).
+
+    Raises:
+        UsageError: a case of another shape or with other classes, samples that would share a bundle, or an
+            order of labels that nobody knows, without `raw`.
+        BudgetSpentError: the limit of bits allows no request.
+        BackendError: the backend could not be asked, or answers with another number of classes.
+        ObfNetError: as `load_case` and `Device.infer`.
+
+    Does not guarantee: that other samples are answered as well as these; the interval is over samples of the
+        same kind. With `raw` the backend has each of these samples beside its obfuscated form, which helps
+        whoever attacks the pool: take samples that it may see.
+    """
+    progress = progress or Silent()
+    _check(device, samples, batch)
+    pool = device.pool
+    dataset = load_case_for(
+        device.spec, case, split=split, data_dir=data_dir, skip_bad=skip_bad, progress=progress
+    )
+    order = _order(pool, dataset, tuple(classes))
+    if order.classes is None and raw is None:
+        raise UsageError(
+            "the order of the model's labels, for a pool that was made without labels",
+            "none",
+            "give --classes, or --raw for the agreement with what is answered to raw samples",
+        )
+    test = dataset.test
+    drawn = np.random.default_rng(seed).permutation(len(test.labels))[:samples]
+    part = test.take(drawn)
+    wire = device.spec.to_wire(as_unit(part.samples[:]))
+    obfuscated, stopped = _obfuscated(device, wire, batch, order, progress)
+    count, spent = len(obfuscated.labels), device.spent_bits
+    plain = None
+    if raw is not None:
+        answers = asked(raw, wire[:count], progress, batch=batch, task="ask about raw samples")
+        plain = _collected(answers, order).labels
+    truth = None if order.classes is None else order.places[part.labels[:count]]
+    figures = {
+        **_counted(obfuscated, plain, truth),
+        "samples": {"asked": count, "wanted": len(drawn), "test": len(test.labels)},
+        "complete": stopped is None,
+        "stopped": None if stopped is None else str(stopped),
+        "case": dataset.spec.name,
+        "split": dataset.split,
+        "classes": None if order.classes is None else list(order.classes),
+        "labels_from": order.said_by,
+        "pool": device.pool_id,
+        "inference_network_id": pool.inference_network_id,
+        "pick": device.pick,
+        "batch": batch,
+        "protocol": obfuscated.protocol,
+        "budget_bits": device.budget_bits,
+        "spent_bits": spent,
+        "skipped": len(dataset.skipped),
+        "command": command,
+        "seed": seed,
+        **provenance(),
+    }
+    return Evaluation(figures=figures)
+
+
+def report_lines(figures: dict[str, Any]) -> list[str]:
+    """What a user should know of the figures, for people."""
+    asked_of, right = figures["samples"], figures["accuracy"]
+    count = f"{asked_of['asked']} of {asked_of['test']} test samples of {figures['case']}"
+    lines = []
+    if not figures["complete"]:
+        lines.append(
+            f"A PART ONLY, {asked_of['asked']} of {asked_of['wanted']} samples: the limit of bits was reached"
+        )
+    if right["obfuscated"] is not None:
+        lines.append(f"accuracy of the backend's answers, {count}, obfuscated: {_shown(right['obfuscated'])}")
+        rows = sorted(figures["bundles"], key=lambda row: row["accuracy"]["value"])
+        for row in rows[:_SHOWN]:
+            lines.append(
+                f"  {row['name']}: {row['right']} of {row['samples']} right, {_shown(row['accuracy'])}"
+            )
+        if len(rows) > _SHOWN:
+            lines.append(f"  and {len(rows) - _SHOWN} bundles that were right more often")
+        lines.append(f"labels in the order of {figures['labels_from']}")
+    if right["raw"] is not None:
+        lines.append(f"accuracy of the answers to the same samples raw, unprotected: {_shown(right['raw'])}")
+    if figures["agreement"] is not None:
+        lines.append(f"the same answer to raw and to obfuscated, {count}: {_shown(figures['agreement'])}")
+    if figures["spent_bits"] is not None:
+        lines.append(f"bits spent so far: {figures['spent_bits']:g}")
+    return lines
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Order:
+    """The order of a model's outputs.
+
+    Args:
+        classes: In that order; None where nobody knows it.
+        places: Of each of the case's classes, where it is in it; empty likewise.
+        said_by: Where it is from.
+    """
+
+    classes: tuple[str, ...] | None
+    places: Labels
+    said_by: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Collected:
+    labels: Labels
+    bundles: tuple[str, ...]
+    protocol: str
+
+
+def _check(device: Device, samples: int, batch: int) -> None:
+    if samples < 1 or batch < 1:
+        raise UsageError(
+            "at least 1 sample, 1 a request", f"{samples}, {batch} a request", "ask for one or more"
+        )
+    if batch > 1 and device.pick == "request" and len(device.pool.bundles) > 1:
+        raise UsageError(
+            "1 sample a request where each request picks a bundle",
+            f"{batch}, which would share one and not be independent of each other",
+            "leave out --batch, or give --pick sample",
+        )
+
+
+def _order(pool: Pool, dataset: Dataset, given: tuple[str, ...]) -> _Order:
+    own = dataset.spec.classes
+    if given:
+        return _Order(classes=given, places=positions_in(given, own), said_by="--classes")
+    model = _made_with(pool)
+    if model is None:
+        # Trained for a case, whose order its inference network has.
+        return _Order(classes=own, places=np.arange(len(own)), said_by="the case")
+    said_by = f"the pool's {_RESULT}"
+    if (said := model["classes"]) is None:
+        return _Order(classes=None, places=np.empty(0, np.int64), said_by=said_by)
+    return _Order(classes=tuple(said), places=positions_in(said, own, said_by=said_by), said_by=said_by)
+
+
+def _made_with(pool: Pool) -> dict[str, Any] | None:
+    """What `protect` says of the model, in the pool's folder; None where no `protect` made it."""
+    path = pool.folder / _RESULT
+    wanted, remedy = f"the result of protect for this pool in {path}", "give --classes, or protect again"
+    try:
+        model = json.loads(path.read_text())["model"]
+        identity, classes = model["id"], model["classes"]
+        good = classes is None or (
+            isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+        )
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise DataError(wanted, exc.strerror or str(exc), "make it readable, or give --classes") from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise DataError(wanted, "another file, or a broken one", remedy) from exc
+    if not good or identity != pool.inference_network_id:
+        raise DataError(wanted, "that of another model", remedy)
+    return {"classes": classes}
+
+
+def _obfuscated(
+    device: Device, wire: Samples, batch: int, order: _Order, progress: Progress
+) -> tuple[_Collected, BudgetSpentError | None]:
+    done: list[Answer] = []
+    stopped = None
+    try:
+        for answer in asked(device, wire, progress, batch=batch):
+            _check_classes(answer, order)
+            done.append(answer)
+    except BudgetSpentError as exc:
+        if not done:
+            raise
+        count = sum(len(answer.labels) for answer in done)
+        stopped = BudgetSpentError(
+            f"bits for {len(wire)} samples",
+            f"the limit after {count}, {exc.got}",
+            "the figures are of these alone; ask about fewer, or raise the limit if the person whose data it "
+            "is agrees",
+        )
+    return _collected(done, order), stopped
+
+
+def _collected(answers: Iterable[Answer], order: _Order) -> _Collected:
+    labels: list[Labels] = []
+    bundles: list[str] = []
+    protocol = ""
+    for answer in answers:
+        _check_classes(answer, order)
+        labels.append(answer.labels)
+        bundles.extend(answer.bundles)
+        protocol = answer.protocol
+    return _Collected(labels=np.concatenate(labels), bundles=tuple(bundles), protocol=protocol)
+
+
+def _check_classes(answer: Answer, order: _Order) -> None:
+    if order.classes is not None and answer.scores.shape[1] != len(order.classes):
+        raise BackendProtocolError(
+            f"scores of {len(order.classes)} classes, as {order.said_by} has them",
+            f"{answer.scores.shape[1]} from the backend",
+            "give the case and the --model that belong together, or all labels of the model with --classes",
+        )
+
+
+def _counted(obfuscated: _Collected, plain: Labels | None, truth: Labels | None) -> dict[str, Any]:
+    right = None if truth is None else obfuscated.labels == truth
+    names = np.array(obfuscated.bundles)
+    bundles = []
+    for name in sorted(set(obfuscated.bundles)):
+        own = names == name
+        row: dict[str, Any] = {"name": name, "samples": int(own.sum())}
+        if right is not None:
+            row |= {"right": int(right[own].sum()), "accuracy": _share(right[own])}
+        bundles.append(row)
+    return {
+        "accuracy": {
+            "obfuscated": None if right is None else _share(right),
+            "raw": None if plain is None or truth is None else _share(plain == truth),
+        },
+        "agreement": None if plain is None else _share(plain == obfuscated.labels),
+        "bundles": bundles,
+    }
+
+
+def _share(hits: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    value = float(hits.mean())
+    return {"value": value, "interval": list(wilson(value, len(hits)))}
+
+
+def _shown(share: dict[str, Any]) -> str:
+    low, high = share["interval"]
+    return f"{share['value']:.2%} (95 % interval {low:.2%} to {high:.2%})"
