@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from obfnet.core.errors import ModelError, ObfNetError
 from obfnet.core.spec import InputSpec
+from obfnet.models.label_order import best_order, is_clearly_better
 from obfnet.models.source import Model, state_hash
 from obfnet.models.view import ModelView, are_probabilities
 from obfnet.models.wishes import IMAGENET, Wishes, candidate_wires
@@ -28,6 +28,8 @@ Labels = npt.NDArray[np.int64]
 _TRIED: Final = 256
 # Two ranges that a model without labels tells apart less clearly than this are a matter of guessing.
 _CLEARLY: Final = 0.8
+# With this share of right answers in another order, that of a model below chance was said wrongly.
+_MOSTLY: Final = 0.7
 _SAME_ANSWER: Final = 1e-5
 _AT_ONCE: Final = 4
 
@@ -60,6 +62,7 @@ def understand(
     shape: tuple[int, ...],
     layout: str,
     names: Sequence[str],
+    numbered: bool = False,
 ) -> Understood:
     """What the model takes and gives.
 
@@ -71,6 +74,7 @@ def understand(
         shape: Of one sample as the model takes it (`wire_shape`).
         layout: Of it.
         names: The classes, in the order of the model's outputs; empty without labels.
+        numbered: Whether labels came as numbers, whose order no name can change.
 
     Raises:
         ModelError: it cannot be protected, or not be understood; the message lists every problem found.
@@ -85,7 +89,7 @@ def understand(
         if runs and not found:
             problems.append(("a model that takes all raw samples", "an error for some", "mend the model"))
         steady = _UNSTEADY not in problems
-        problems += [*_unsuitable(found, labels, names, steady=steady), *changed()]
+        problems += [*_unsuitable(found, labels, names, numbered, steady=steady), *changed()]
     if problems:
         raise _all_of(problems, model)
     best = found[0]
@@ -255,7 +259,7 @@ def _range_name(spec: InputSpec) -> str:
 
 
 def _unsuitable(
-    found: list[_Trial], labels: Labels | None, names: Sequence[str], *, steady: bool
+    found: list[_Trial], labels: Labels | None, names: Sequence[str], numbered: bool, *, steady: bool
 ) -> list[Problem]:
     if not found:
         return []
@@ -278,23 +282,38 @@ def _unsuitable(
     share = np.bincount(labels, minlength=len(names)).max() / len(labels)
     chance = share + 3 * math.sqrt(share * (1 - share) / len(labels))
     if best.merit > chance:
-        return []
+        return _misordered(found, labels, names, numbered)
     tried = ", ".join(f"{trial.merit:.0%} with {trial.name}" for trial in found)
     remedy = "give --range, --mean and --std, or --layout as the model was trained"
-    if (order := _other_order(found, labels, names)) is not None:
-        remedy = f"the model seems to have its labels in another order: give --classes {','.join(order)}"
+    for trial in found:
+        order = best_order(trial.answers, labels, len(names))
+        if (order[trial.answers] == labels).mean() > _MOSTLY:
+            remedy = _remedy_of_order(order, names, numbered)
+            break
     return [("a model that is right on raw samples", f"{tried} (chance {share:.0%})", remedy)]
 
 
-def _other_order(found: Sequence[_Trial], labels: Labels, names: Sequence[str]) -> list[str] | None:
-    """The order of labels in which the model is right, where there is a clear one."""
+def _misordered(
+    found: Sequence[_Trial], labels: Labels, names: Sequence[str], numbered: bool
+) -> list[Problem]:
+    """Better than chance, and far better still with the labels in another order."""
+    before = found[0].answers == labels
     for trial in found:
-        counts = np.zeros((trial.classes, len(names)))
-        np.add.at(counts, (trial.answers, labels), 1)
-        outputs, classes = linear_sum_assignment(counts, maximize=True)
-        if counts[outputs, classes].sum() > 0.7 * len(labels):
-            return [names[one] for one in classes]
-    return None
+        order = best_order(trial.answers, labels, len(names))
+        after = order[trial.answers] == labels
+        if is_clearly_better(before, after):
+            got = f"{before.mean():.0%} right as they are, {after.mean():.0%} in another order"
+            remedy = _remedy_of_order(order, names, numbered)
+            return [("labels in the order of the model's outputs", got, remedy)]
+    return []
+
+
+def _remedy_of_order(order: Labels, names: Sequence[str], numbered: bool) -> str:
+    seems = "the model seems to have its labels in another order: "
+    if numbered:
+        # Names only name numbers: they stay what they are.
+        return f"{seems}its outputs are your labels {','.join(map(str, order))}, number them so"
+    return f"{seems}give --classes {','.join(names[one] for one in order)}"
 
 
 def _notes(best: _Trial, found: Sequence[_Trial], view: ModelView, layout: str) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ def prepared_samples(
         shape=shape,
         layout=layout,
         names=names,
+        numbered=not isinstance(data, Path | str),
     )
     if not settings.labels:
         answered = {
