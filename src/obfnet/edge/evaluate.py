@@ -163,19 +163,19 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
             f"A PART ONLY, {asked_of['asked']} of {asked_of['wanted']} samples: the limit of bits was reached"
         )
     if right["obfuscated"] is not None:
-        lines.append(f"accuracy of the backend's answers, {count}, obfuscated: {_shown(right['obfuscated'])}")
-        rows = sorted(figures["bundles"], key=lambda row: row["accuracy"]["value"])
+        lines.append(f"accuracy of the backend's answers, {count}, obfuscated: {_shown(right, 'obfuscated')}")
+        rows = sorted(figures["bundles"], key=lambda row: row["accuracy"])
         for row in rows[:_SHOWN]:
             lines.append(
-                f"  {row['name']}: {row['right']} of {row['samples']} right, {_shown(row['accuracy'])}"
+                f"  {row['name']}: {row['right']} of {row['samples']} right, {_shown(row, 'accuracy')}"
             )
         if len(rows) > _SHOWN:
             lines.append(f"  and {len(rows) - _SHOWN} bundles that were right more often")
         lines.append(f"labels in the order of {figures['labels_from']}")
     if right["raw"] is not None:
-        lines.append(f"accuracy of the answers to the same samples raw, unprotected: {_shown(right['raw'])}")
+        lines.append(f"accuracy of the answers to the same samples raw, unprotected: {_shown(right, 'raw')}")
     if figures["agreement"] is not None:
-        lines.append(f"the same answer to raw and to obfuscated, {count}: {_shown(figures['agreement'])}")
+        lines.append(f"the same answer to raw and to obfuscated, {count}: {_shown(figures, 'agreement')}")
     if figures["spent_bits"] is not None:
         lines.append(f"bits spent so far: {figures['spent_bits']:g}")
     return lines
@@ -302,23 +302,24 @@ def _counted(obfuscated: _Collected, plain: Labels | None, truth: Labels | None)
         own = names == name
         row: dict[str, Any] = {"name": name, "samples": int(own.sum())}
         if right is not None:
-            row |= {"right": int(right[own].sum()), "accuracy": _share(right[own])}
+            row |= {"right": int(right[own].sum()), **_share("accuracy", right[own])}
         bundles.append(row)
     return {
         "accuracy": {
-            "obfuscated": None if right is None else _share(right),
-            "raw": None if plain is None or truth is None else _share(plain == truth),
+            **_share("obfuscated", right),
+            **_share("raw", None if plain is None or truth is None else plain == truth),
         },
-        "agreement": None if plain is None else _share(plain == obfuscated.labels),
+        **_share("agreement", None if plain is None else plain == obfuscated.labels),
         "bundles": bundles,
     }
 
 
-def _share(hits: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    value = float(hits.mean())
-    return {"value": value, "interval": list(wilson(value, len(hits)))}
+def _share(name: str, hits: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+    value = None if hits is None else float(hits.mean())
+    interval = None if hits is None or value is None else list(wilson(value, len(hits)))
+    return {name: value, f"{name}_interval": interval}
 
 
-def _shown(share: dict[str, Any]) -> str:
-    low, high = share["interval"]
-    return f"{share['value']:.2%} (95 % interval {low:.2%} to {high:.2%})"
+def _shown(figures: dict[str, Any], name: str) -> str:
+    low, high = figures[f"{name}_interval"]
+    return f"{figures[name]:.2%} (95 % interval {low:.2%} to {high:.2%})"

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 from obfnet.core.errors import DataError, MissingExtraError, UnknownNameError, UsageError
 from obfnet.data import cases
-from obfnet.data.cases import CASES, fetch_case, list_cases, load_case, split_table
+from obfnet.data.cases import CASES, fetch_case, list_cases, load_case, load_case_for, split_table
 from obfnet.data.fetch import NoSourceError
 from obfnet.data.idx import idx_bytes
 from obfnet.data.mnist import CASE, load
+from obfnet.data.pictures import picture_input
 from obfnet.data.table import Split
 
 
@@ -163,3 +165,14 @@ def test_a_cases_pictures_are_brought_to_another_size() -> None:
         load_case("digits", shape=(2, 16, 16))
     with pytest.raises(UsageError, match=r"of fsd"):
         load_case("fsd", shape=(1, 20, 20))
+
+
+def test_a_case_for_a_pool_takes_the_size_that_its_samples_were_resized_to() -> None:
+    resized = picture_input(3, (16, 12))
+    assert load_case_for(resized, "digits").spec.input.shape == (3, 16, 12)
+    # Channels last on the wire; networks see them first.
+    turned = replace(resized, shape=(16, 12, 3), layout="HWC")
+    assert load_case_for(turned, "digits").spec.input.shape == (3, 16, 12)
+    unbent = replace(resized, preprocessing="uint8 / 255")
+    with pytest.raises(UsageError, match=r"samples of shape \(3, 16, 12\), got \(1, 8, 8\)"):
+        load_case_for(unbent, "digits")
