@@ -12,7 +12,10 @@ from obfnet.cli.options import (
     case_options,
     comma_separated,
     common_options,
+    meter_options,
+    pool_options,
     print_result,
+    request_options,
     trust_option,
     typed_command,
 )
@@ -25,10 +28,7 @@ _EXIT_PART: Final = 1
 
 
 @click.command()
-@click.option(
-    "--pool", "pool_path", type=click.Path(path_type=Path), required=True, help="Folder of the pool."
-)
-@click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT.")
+@pool_options
 @case_options
 @click.option(
     "--raw", "send_raw", is_flag=True, help="Send the same samples raw too, UNPROTECTED, for comparison."
@@ -42,29 +42,6 @@ _EXIT_PART: Final = 1
     help="The model's classes in the order of its outputs, with commas between.  [default: as protect left "
     "them beside the pool, or the case's]",
 )
-@click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
-@click.option(
-    "--protocol",
-    type=click.Choice(["auto", "binary", "json", "grpc"]),
-    default="auto",
-    show_default=True,
-    help="How tensors travel.",
-)
-@click.option("--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait.")
-@click.option(
-    "--meter",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File that counts the bits sent; for a pool with a budget.",
-)
-@click.option("--limit-bits", type=float, default=None, help="Most bits to send in all.  [default: no limit]")
-@click.option(
-    "--pick",
-    type=click.Choice(["request", "sample"]),
-    default="request",
-    show_default=True,
-    help="What decides the bundle: chance, for each request, or the sample itself, always the same one.",
-)
 @click.option(
     "--batch",
     type=_COUNT,
@@ -72,6 +49,8 @@ _EXIT_PART: Final = 1
     show_default=True,
     help="Samples a request; more than one with --pick sample, or a pool of one.",
 )
+@meter_options
+@request_options
 @trust_option
 @common_options(out="File for the result as JSON.")
 def evaluate(

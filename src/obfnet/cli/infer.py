@@ -5,48 +5,26 @@ from pathlib import Path
 import click
 
 from obfnet.bundle import Trust, read_pool
-from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.cli.options import (
+    common_options,
+    meter_options,
+    pool_options,
+    print_result,
+    request_options,
+    trust_option,
+)
 from obfnet.core.errors import UsageError
 from obfnet.edge import Device, UnsafeRawPassthrough
 
 
 @click.command()
-@click.option(
-    "--pool", "pool_path", type=click.Path(path_type=Path), required=True, help="Folder of the pool."
-)
-@click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT.")
+@pool_options
 @click.option(
     "--input", "input_path", required=True, help="PNG, JPEG, WAV, .npy or IDX file; IDX#7 is its eighth item."
 )
 @click.option("--raw", "send_raw", is_flag=True, help="Send the raw sample, UNPROTECTED, for comparison.")
-@click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
-@click.option(
-    "--protocol",
-    type=click.Choice(["auto", "binary", "json", "grpc"]),
-    default="auto",
-    show_default=True,
-    help="How tensors travel.",
-)
-@click.option("--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait.")
-@click.option(
-    "--meter",
-    type=click.Path(path_type=Path),
-    default=None,
-    help="File that counts the bits sent; for a pool with a budget.",
-)
-@click.option(
-    "--limit-bits",
-    type=float,
-    default=None,
-    help="Most bits to send in all.  [default: no limit]",
-)
-@click.option(
-    "--pick",
-    type=click.Choice(["request", "sample"]),
-    default="request",
-    show_default=True,
-    help="What decides the bundle: chance, for each request, or the sample itself, always the same one.",
-)
+@meter_options
+@request_options
 @trust_option
 @common_options(out="File for the answer as JSON.")
 def infer(

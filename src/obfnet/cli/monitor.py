@@ -8,7 +8,7 @@ import numpy as np
 
 from obfnet.bundle import Trust, read_pool
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options, print_result, trust_option
+from obfnet.cli.options import common_options, meter_options, pool_options, print_result, trust_option
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import write_json
 from obfnet.core.spec import InputSpec, Samples
@@ -23,8 +23,7 @@ _ALARM: Final = 3
 
 
 @click.command()
-@click.option("--pool", "pool_path", type=_PATH, required=True, help="Folder of the pool.")
-@click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT.")
+@pool_options
 @click.option(
     "--input",
     "input_path",
@@ -53,14 +52,7 @@ _ALARM: Final = 3
     is_flag=True,
     help="Take the files of a folder in the order of their names, not in one drawn by --seed.",
 )
-@click.option("--model", default=None, help="The model's name on the backend.  [default: model]")
-@click.option(
-    "--meter",
-    type=_PATH,
-    default=None,
-    help="File that counts the bits sent; for a pool with a budget.",
-)
-@click.option("--limit-bits", type=float, default=None, help="Most bits to send in all.  [default: no limit]")
+@meter_options
 @trust_option
 @common_options(out="File for the result as JSON.")
 def monitor(

@@ -105,6 +105,62 @@ def trust_option(function: F) -> F:
     )(function)
 
 
+def pool_options(function: F) -> F:
+    """Adds `--pool` and `--url` to a command that asks a backend as a device does."""
+    for option in (
+        click.option("--url", required=True, help="Backend: http(s)://HOST:PORT or grpc(s)://HOST:PORT."),
+        click.option(
+            "--pool", "pool_path", type=click.Path(path_type=Path), required=True, help="Folder of the pool."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def meter_options(function: F) -> F:
+    """Adds `--model`, `--meter` and `--limit-bits` to a command that asks a backend as a device does."""
+    for option in (
+        click.option(
+            "--limit-bits", type=float, default=None, help="Most bits to send in all.  [default: no limit]"
+        ),
+        click.option(
+            "--meter",
+            type=click.Path(path_type=Path),
+            default=None,
+            help="File that counts the bits sent; for a pool with a budget.",
+        ),
+        click.option("--model", default=None, help="The model's name on the backend.  [default: model]"),
+    ):
+        function = option(function)
+    return function
+
+
+def request_options(function: F) -> F:
+    """Adds `--pick`, `--protocol` and `--timeout`, which say how a device sends a request."""
+    for option in (
+        click.option(
+            "--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait."
+        ),
+        click.option(
+            "--protocol",
+            type=click.Choice(["auto", "binary", "json", "grpc"]),
+            default="auto",
+            show_default=True,
+            help="How tensors travel.",
+        ),
+        click.option(
+            "--pick",
+            type=click.Choice(["request", "sample"]),
+            default="request",
+            show_default=True,
+            help="What decides the bundle: chance, for each request, or the sample itself, always the same "
+            "one.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 def made_for_option(function: F) -> F:
     """Adds `--inference` to a command that reads what was made for an inference network; see `network_id`."""
     return click.option(
