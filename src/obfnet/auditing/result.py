@@ -50,6 +50,8 @@ def audit_document(
         "samples": {"attacker": len(subject.attacker.labels), "scored": len(subject.scored.answered)},
         "duplicates_removed": subject.duplicates_removed,
         "warnings": list(subject.warnings),
+        "reduced_to": None if subject.reduced_to is None else list(subject.reduced_to),
+        "sent_kept": subject.sent_kept,
     }
     measured = {
         "attacks": [contest.row() for contest in contests],

@@ -104,6 +104,8 @@ class AuditSubject:
         warnings: What a reader of the figures must know.
         duplicates_removed: Samples that the attacker lost since they are copies of scored ones.
         identity: Names what the obfuscator is (a hash of its bundle), where samples alone might not.
+        reduced_to: Height and width that pictures were averaged down to; None where they were not.
+        sent_kept: How much of the variance between the received pictures that left, in [0, 1]; None likewise.
     """
 
     name: str
@@ -121,6 +123,8 @@ class AuditSubject:
     warnings: tuple[str, ...] = ()
     duplicates_removed: int = 0
     identity: str = ""
+    reduced_to: tuple[int, int] | None = None
+    sent_kept: float | None = None
 
     def limited(self, count: int) -> "AuditSubject":
         """The same with at most `count` of the attacker's samples, evenly spaced."""

@@ -149,7 +149,7 @@ def render_audit(
     Does not guarantee: anything about leakage that was not measured; the page says which attack did.
     """
     headline, attacks = result["headline"], result["attacks"]
-    grade, says = conclusion(headline)
+    grade, says = conclusion(headline, result["subject"])
     counted = sorted(
         (attack for attack in attacks if attack["counted"]),
         key=lambda attack: (attack["normalised"] is None, -_mean(attack["normalised"])),

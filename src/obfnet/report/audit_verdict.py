@@ -19,6 +19,8 @@ _WHO: Final = {
     "T2": "A backend that knows the obfuscation network",
     "T3": "A backend that knows the obfuscation network and holds recorded pairs of this very device",
 }
+# As `auditing.reduced`: with less of it left, attackers were shown a small part of what a backend gets.
+_MUCH_KEPT: Final = 0.5
 _WHO_HAS_PAIRS: Final = "A backend that holds pairs of raw and obfuscated samples"
 
 
@@ -39,10 +41,11 @@ def verdict(headline: Mapping[str, Any], subject: Mapping[str, Any]) -> str:
 
     Args:
         headline: The `headline` part of `audit.json`; its `verdict` is not looked at.
-        subject: The `subject` part of it; `source` is used.
+        subject: The `subject` part of it; `source` is used, and what pictures were averaged down to.
 
     Returns:
-        The verdict with its number, interval, attack and threat level, and then how uneven the leakage is.
+        The verdict with its number, interval, attack and threat level, and then how uneven the leakage is and
+        at what size it was measured, where that is not the pictures' own.
 
     Does not guarantee: that a stronger attack would not rebuild more. It words one measurement.
     """
@@ -68,14 +71,15 @@ def verdict(headline: Mapping[str, Any], subject: Mapping[str, Any]) -> str:
             f"{backend} rebuilds {percent(normalised, 0)} of what it could rebuild from the raw sample, "
             f"beyond what the label alone gives away ({sure})."
         )
-    return f"{says}{_uneven(headline)}"
+    return f"{says}{_uneven(headline)}{_reduced(subject)}"
 
 
-def conclusion(headline: Mapping[str, Any]) -> tuple[str, str]:
+def conclusion(headline: Mapping[str, Any], subject: Mapping[str, Any] | None = None) -> tuple[str, str]:
     """The grade (`high`, `middle`, `low`, `unknown`) and half a sentence for the title line.
 
     Args:
         headline: The `headline` part of `audit.json`.
+        subject: The `subject` part of it; what pictures were averaged down to is used.
     """
     normalised, share = headline["normalised_leakage"], headline["share_over_half"]
     if normalised is None:
@@ -86,6 +90,8 @@ def conclusion(headline: Mapping[str, Any]) -> tuple[str, str]:
         return "high", "This obfuscation hides little"
     if normalised > LOW:
         return "middle", "This obfuscation hides a part, and a good deal still shows"
+    if (kept := (subject or {}).get("sent_kept")) is not None and kept < _MUCH_KEPT:
+        return "unknown", "These attacks never saw most of what is sent: little can be said"
     if share is not None and round(100 * share) >= 1:
         return "middle", f"Most samples are hidden, but {percent(share, 0)} of them leak more than half"
     return "low", "These attacks got little beyond the label"
@@ -112,6 +118,19 @@ def _uneven(headline: Mapping[str, Any]) -> str:
         return says
     closest = similarity(headline["closest_ssim"])
     return f"{says} The {headline['closest_attack']} attack came closest: SSIM\u00a0{closest}."
+
+
+def _reduced(subject: Mapping[str, Any]) -> str:
+    if (size := subject.get("reduced_to")) is None:
+        return ""
+    says = f" Measured on pictures averaged down to {size[0]}x{size[1]}, raw and sent: finer details are not."
+    kept = subject.get("sent_kept")
+    if kept is None or kept >= _MUCH_KEPT:
+        return says
+    return (
+        f"{says} That leaves {percent(kept, 0)} of what differs between the sent pictures: whoever uses the "
+        "rest may rebuild far more."
+    )
 
 
 def _share(share: float) -> str:
