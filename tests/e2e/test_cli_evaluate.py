@@ -209,10 +209,10 @@ def test_a_part_is_never_taken_for_the_whole(single, url, tmp_path):
     assert spent.out == ""
 
 
-def with_result(pool, folder, model, classes):
+def with_result(pool, folder, model, classes, **more):
     """The pool as `protect` leaves it."""
     shutil.copytree(pool, folder)
-    named = {"model": {"id": model, "classes": classes}}
+    named = {"model": {"id": model, "classes": classes}, **more}
     (folder / "result.json").write_text(json.dumps(named))
     return folder
 
@@ -250,6 +250,21 @@ def test_labels_are_in_the_order_that_protect_left(weights, digits, tmp_path):
         assert "or a broken one" in asked(foreign, silent).complaint
 
 
+@pytest.mark.parametrize(("added", "said"), [(0, True), (5, False)])
+def test_a_case_that_is_no_longer_cut_as_for_training_is_marked(
+    single, model, url, digits, tmp_path, added, said
+):
+    counts = {part: len(getattr(digits, part).labels) for part in ("train", "validation", "test")}
+    counts["train"] -= added
+    identity, names = sha256_hex(model.read_bytes()), [str(number) for number in range(10)]
+    left = with_result(single, tmp_path / "left", identity, names, samples=counts)
+    with Device(read_pool(left, trust=Trust(explicit=(PUBLIC_KEY,))), url) as device:
+        for classes in ((), names):
+            found = evaluate(device, "digits", samples=10, classes=classes)
+            assert found.figures["cut_as_trained"] is said
+            assert found.report.startswith("MAYBE NOT UNSEEN") is not said
+
+
 def digit_folder(root, digits, *, classes):
     """Test digits of some classes as a folder of pictures."""
     for number, (sample, label) in enumerate(zip(digits.test.samples[:], digits.test.labels, strict=True)):
@@ -280,6 +295,7 @@ def test_a_folder_is_asked_about_where_nothing_of_training_is_installed(single, 
         (("--samples", "0"), 2, "x>=1"),
         (("--batch", "2"), 2, "give --pick sample"),
         (("--classes", "0,1,2"), 2, "every class of the samples in --classes"),
+        (("--classes", "0,1,2,3,4,5,6,7,8,9,3"), 2, "'3' twice"),
         (("--limit-bits", "-1"), 2, "a limit above 0 bits"),
         (("--pool", "missing"), 1, "No such file"),
     ],

@@ -104,13 +104,17 @@ def positions_in(
         said_by: Where the order is from, for the message.
 
     Raises:
-        UsageError: one is not there.
+        UsageError: one is not there, or more than once.
     """
     if missing := [name for name in classes if name not in order]:
         raise UsageError(
             f"every class of the samples in {said_by}, {', '.join(classes[:8])}",
             f"no {missing[0]!r} in {', '.join(order[:8])}",
             "name the model's labels as the samples' folders are named",
+        )
+    if twice := [name for name in classes if list(order).count(name) > 1]:
+        raise UsageError(
+            f"every class of the samples once in {said_by}", f"{twice[0]!r} twice", "name each output once"
         )
     return np.array([order.index(name) for name in classes], np.int64)
 

@@ -31,6 +31,7 @@ SAMPLES: Final = 200
 
 _RESULT: Final = "result.json"
 _SHOWN: Final = 16
+_PARTS: Final = ("train", "validation", "test")
 
 Labels = npt.NDArray[np.int64]
 
@@ -111,7 +112,8 @@ def evaluate(
     dataset = load_case_for(
         device.spec, case, split=split, data_dir=data_dir, skip_bad=skip_bad, progress=progress
     )
-    order = _order(pool, dataset, tuple(classes))
+    made = _made_with(pool, needed=not classes)
+    order = _order(made, dataset, tuple(classes))
     if order.classes is None and raw is None:
         raise UsageError(
             "the order of the model's labels, for a pool that was made without labels",
@@ -136,6 +138,7 @@ def evaluate(
         "stopped": None if stopped is None else str(stopped),
         "case": dataset.spec.name,
         "split": dataset.split,
+        "cut_as_trained": _cut_as_trained(made, dataset),
         "classes": None if order.classes is None else list(order.classes),
         "labels_from": order.said_by,
         "pool": device.pool_id,
@@ -161,6 +164,11 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
     if not figures["complete"]:
         lines.append(
             f"A PART ONLY, {asked_of['asked']} of {asked_of['wanted']} samples: the limit of bits was reached"
+        )
+    if figures["cut_as_trained"] is False:
+        lines.append(
+            "MAYBE NOT UNSEEN: the case has other samples than when the pool was made, and is cut otherwise: "
+            "some of these may have been trained on"
         )
     if right["obfuscated"] is not None:
         lines.append(f"accuracy of the backend's answers, {count}, obfuscated: {_shown(right, 'obfuscated')}")
@@ -216,39 +224,77 @@ def _check(device: Device, samples: int, batch: int) -> None:
         )
 
 
-def _order(pool: Pool, dataset: Dataset, given: tuple[str, ...]) -> _Order:
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What `protect` left of a pool.
+
+    Args:
+        classes: In the order of the model's outputs; None for a pool made without labels.
+        counts: How many samples each part of the case had; None where it is not said.
+    """
+
+    classes: tuple[str, ...] | None
+    counts: dict[str, Any] | None
+
+
+def _cut_as_trained(made: _Made | None, dataset: Dataset) -> bool | None:
+    """Whether the parts are as large as they were for the pool; None where nobody knows."""
+    if made is None or made.counts is None:
+        return None
+    return all(len(getattr(dataset, part).labels) == made.counts.get(part) for part in _PARTS)
+
+
+def _order(made: _Made | None, dataset: Dataset, given: tuple[str, ...]) -> _Order:
     own = dataset.spec.classes
     if given:
         return _Order(classes=given, places=positions_in(given, own), said_by="--classes")
-    model = _made_with(pool)
-    if model is None:
+    if made is None:
         # Trained for a case, whose order its inference network has.
         return _Order(classes=own, places=np.arange(len(own)), said_by="the case")
     said_by = f"the pool's {_RESULT}"
-    if (said := model["classes"]) is None:
+    if (said := made.classes) is None:
         return _Order(classes=None, places=np.empty(0, np.int64), said_by=said_by)
-    return _Order(classes=tuple(said), places=positions_in(said, own, said_by=said_by), said_by=said_by)
+    return _Order(classes=said, places=positions_in(said, own, said_by=said_by), said_by=said_by)
 
 
-def _made_with(pool: Pool) -> dict[str, Any] | None:
-    """What `protect` says of the model, in the pool's folder; None where no `protect` made it."""
-    path = pool.folder / _RESULT
+def _made_with(pool: Pool, *, needed: bool) -> _Made | None:
+    """What `protect` left in the pool's folder; None where no `protect` made it, or it says nothing of use.
+
+    Args:
+        pool: The pool.
+        needed: Whether a file that is no such result is an error, and not passed over.
+    """
+    try:
+        return _parsed(pool.folder / _RESULT, pool.inference_network_id)
+    except FileNotFoundError:
+        return None
+    except DataError:
+        if needed:
+            raise
+        return None
+
+
+def _parsed(path: Path, inference_network_id: str) -> _Made:
     wanted, remedy = f"the result of protect for this pool in {path}", "give --classes, or protect again"
     try:
-        model = json.loads(path.read_text())["model"]
+        found = json.loads(path.read_text())
+        model, counts = found["model"], found.get("samples")
         identity, classes = model["id"], model["classes"]
         good = classes is None or (
             isinstance(classes, list) and all(isinstance(name, str) for name in classes)
         )
     except FileNotFoundError:
-        return None
+        raise
     except OSError as exc:
         raise DataError(wanted, exc.strerror or str(exc), "make it readable, or give --classes") from exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DataError(wanted, "another file, or a broken one", remedy) from exc
-    if not good or identity != pool.inference_network_id:
+    if not good or identity != inference_network_id:
         raise DataError(wanted, "that of another model", remedy)
-    return {"classes": classes}
+    return _Made(
+        classes=None if classes is None else tuple(classes),
+        counts=counts if isinstance(counts, dict) else None,
+    )
 
 
 def _obfuscated(

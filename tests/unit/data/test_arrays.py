@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from obfnet.core.errors import DataError
+from obfnet.core.errors import DataError, UsageError
 from obfnet.core.spec import as_unit
-from obfnet.data.arrays import LEAST_SAMPLES, array_dataset, relabelled
+from obfnet.data.arrays import LEAST_SAMPLES, array_dataset, positions_in, relabelled
 from obfnet.data.case import Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -128,3 +128,12 @@ def test_other_labels_are_put_on_the_same_samples() -> None:
     for (before, _), (after, labels) in zip(parts(dataset), parts(other), strict=True):
         np.testing.assert_array_equal(as_unit(before), as_unit(after))
         assert bool((labels == 1).all())
+
+
+def test_classes_have_one_place_each_among_a_models_outputs() -> None:
+    # Outputs that no sample has may be called alike.
+    assert positions_in(("c", "x", "a", "x", "b"), ("a", "b", "c")).tolist() == [2, 4, 0]
+    with pytest.raises(UsageError, match="no 'b' in c, a"):
+        positions_in(("c", "a"), ("a", "b"))
+    with pytest.raises(UsageError, match="'a' twice"):
+        positions_in(("a", "b", "a"), ("a", "b"))
