@@ -12,6 +12,8 @@ import onnx
 import torch
 from torch import nn
 
+from obfnet.nets.mode import evaluating
+
 _Weights = Mapping[str, tuple[tuple[int, ...], bytes]]
 
 
@@ -30,10 +32,11 @@ def exported_alike(modules: Sequence[nn.Module], export: Callable[[nn.Module], b
         return graphs
     template = onnx.load_from_string(graphs[0])
     usable = _differ_by_weights(template, onnx.load_from_string(graphs[1]), modules)
+    shapes = _shapes(_weights_of(modules[0]))
     for module in modules[2:]:
         weights = _weights_of(module)
         # Of weights that are equal the exporter keeps one, under one of their names.
-        if usable and len(set(weights.values())) == len(weights):
+        if usable and _shapes(weights) == shapes and len(set(weights.values())) == len(weights):
             _put(template, weights)
             graphs.append(template.SerializeToString(deterministic=True))
         else:
@@ -61,9 +64,15 @@ def _put(model: Any, weights: _Weights) -> None:
             value.raw_data = weights[value.name][1]
 
 
+def _shapes(weights: _Weights) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, (shape, _) in weights.items()}
+
+
 def _weights_of(module: nn.Module) -> _Weights:
-    """Shape and little-endian bytes of every parameter and persistent buffer."""
-    tensors: Mapping[str, torch.Tensor] = module.state_dict()
+    """Shape and little-endian bytes of every parameter and persistent buffer, as they are in use."""
+    # As the exporter sees them: some layers round their weights for good when training ends.
+    with evaluating(module):
+        tensors: Mapping[str, torch.Tensor] = module.state_dict()
     return {
         name: (tuple(tensor.shape), tensor.detach().cpu().contiguous().numpy().tobytes())
         for name, tensor in tensors.items()

@@ -11,6 +11,8 @@ from obfnet.core.spec import InputSpec
 from obfnet.export import obfuscation_onnx, pool_onnx
 from obfnet.export.onnx_alike import exported_alike
 from obfnet.nets import OBFUSCATION_ARCHITECTURES
+from obfnet.nets.exact import ExactLinear
+from obfnet.nets.mode import evaluating
 from obfnet.training.protections import PROTECTIONS, Purpose
 
 SHAPE = (1, 8, 8)
@@ -109,3 +111,38 @@ def test_equal_weights_of_one_network_are_left_to_the_exporter() -> None:
 
     exported_alike(modules, export)
     assert asked == modules
+
+
+def test_a_network_of_other_weights_than_the_first_is_left_to_the_exporter() -> None:
+    modules = networks_of(Folded, 4)
+    modules[2].more = nn.Parameter(torch.rand(3))
+    modules[3].weight = nn.Parameter(torch.rand(1))
+    asked = []
+
+    def export(module: nn.Module) -> bytes:
+        asked.append(module)
+        return traced(module, fold=False)
+
+    assert exported_alike(modules, export) == [traced(module, fold=False) for module in modules]
+    assert asked == modules
+
+
+def test_weights_that_are_rounded_when_training_ends_are_put_in_rounded() -> None:
+    def modules() -> list[nn.Module]:
+        networks = []
+        for seed in range(4):
+            torch.manual_seed(seed)
+            networks.append(ExactLinear(3, 2, most=1.0).train())
+        return networks
+
+    def export(module: nn.Module) -> bytes:
+        with evaluating(module):
+            initializers = [
+                onnx.numpy_helper.from_array(value.detach().numpy(), name)
+                for name, value in module.state_dict().items()
+            ]
+        model = onnx.helper.make_model(onnx.helper.make_graph([], "network", [], [], initializers))
+        data: bytes = model.SerializeToString(deterministic=True)
+        return data
+
+    assert exported_alike(modules(), export) == [export(module) for module in modules()]
