@@ -12,6 +12,7 @@ from obfnet.bundle import Bundle
 
 _STATUS: Final = Path("/proc/self/status")
 _RUNS: Final = 20
+_MOST_S: Final = 120.0
 # A device's process: what it takes beyond the runtime is what it takes from here on.
 _DEVICE: Final = f"""
 import sys
@@ -47,13 +48,19 @@ def device_bytes(bundle: Bundle) -> int | None:
     if bundle.path is None or not _STATUS.exists():
         return None
     command = [sys.executable, "-c", _DEVICE, str(bundle.path), bundle.public_key]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return int(done.stdout) if done.returncode == 0 else None
+    # A figure beside the others: whatever goes wrong with it must not lose a pool that took hours.
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_MOST_S)
+        return int(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def peak_bytes() -> int | None:
     """The most memory that this process was resident with until now; None where it cannot be measured."""
-    if not _STATUS.exists():
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
         return None
-    lines = _STATUS.read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    # Not every kernel keeps the peak: those of some sandboxes say what is resident now, and no more.
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
