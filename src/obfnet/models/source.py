@@ -32,7 +32,8 @@ _CONVERT: Final = (
     "convert it where you trust it: program = torch.export.export(model.eval(), (example_batch,)); "
     "torch.export.save(program, 'model.pt2')"
 )
-_SERVERS: Final = re.compile(r"(https?|grpcs?):/", re.IGNORECASE)
+# HOST:PORT too: no callable has a number for its name.
+_SERVERS: Final = re.compile(r"(https?|grpcs?):/|[\w.-]+:\d+(/|$)", re.IGNORECASE)
 _KINDS: Final = "give package.module:callable, model.onnx, model.pt2 or a folder of transformers"
 
 

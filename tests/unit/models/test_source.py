@@ -273,6 +273,8 @@ def test_the_hash_of_a_state_is_of_every_weight_and_buffer() -> None:
         "HTTPS://user:secret@host/v2/models/model",
         "grpc://host:8001",
         "https://host/model.onnx",
+        "localhost:8080",
+        "10.0.0.7:8001/v2",
         Path("http://host:8080"),
     ],
 )
