@@ -321,13 +321,18 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
             f"{leaked['ssim']:.3f}; {leaked['floor_ssim']:.3f}; {leaked['raw_ssim']:.3f}",
         ),
         (f"normalised leakage ({attack})", f"{leaked['normalised']:.3f}"),
-        *([("same answer as to the raw sample", f"{same:.2%}")] if (same := right.get("agreement")) else []),
+        *_agreement_rows(right),
         ("what the audit says", leaked["verdict"]),
         ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),
         ("O: parameters, multiply-accumulates", f"{cost['parameters']:,}, {cost['macs']:,}"),
         *_memory_rows(figures),
         ("minutes from the model to the report", f"{figures['seconds']['total'] / 60:.1f}"),
     ]
+
+
+def _agreement_rows(right: dict[str, Any]) -> Rows:
+    if (same := right.get("agreement")) is not None:
+        yield "same answer as to the raw sample", f"{same:.2%}"
 
 
 def _memory_rows(figures: dict[str, Any]) -> Rows:
