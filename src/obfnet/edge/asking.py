@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from obfnet.core.progress import Progress
-from obfnet.core.spec import Samples
+from obfnet.data.rows import AnyRows
 from obfnet.edge.device import Answer, Device, UnsafeRawPassthrough
 
 
 def asked(
     asker: Device | UnsafeRawPassthrough,
-    samples: Samples,
+    samples: AnyRows,
     progress: Progress,
     *,
     batch: int = 1,
@@ -19,7 +19,7 @@ def asked(
 
     Args:
         asker: Who sends; its errors pass through.
-        samples: `(N, *shape)` of its spec.
+        samples: `(N, *shape)` of its spec, read request by request.
         progress: Told of every answer.
         batch: Samples a request. With a device that picks for each request they share a bundle, and are then
             not independent of each other.

@@ -19,10 +19,11 @@ from obfnet.core.errors import BackendProtocolError, BudgetSpentError, DataError
 from obfnet.core.interval import wilson
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.result import provenance
-from obfnet.core.spec import Samples, as_unit
+from obfnet.core.spec import as_unit
 from obfnet.data.arrays import positions_in
 from obfnet.data.case import Dataset
 from obfnet.data.cases import load_case_for
+from obfnet.data.rows import AnyRows, mapped, taken
 from obfnet.edge.asking import asked
 from obfnet.edge.device import Answer, Device, UnsafeRawPassthrough
 
@@ -123,12 +124,15 @@ def evaluate(
     test = dataset.test
     drawn = np.random.default_rng(seed).permutation(len(test.labels))[:samples]
     part = test.take(drawn)
-    wire = device.spec.to_wire(as_unit(part.samples[:]))
+    # Read as they are sent: a thousand photographs need not be in memory at once.
+    wire = mapped(part.samples, lambda some: device.spec.to_wire(as_unit(some)))
     obfuscated, stopped = _obfuscated(device, wire, batch, order, progress)
     count, spent = len(obfuscated.labels), device.spent_bits
     plain = None
     if raw is not None:
-        answers = asked(raw, wire[:count], progress, batch=batch, task="ask about raw samples")
+        answers = asked(
+            raw, taken(wire, np.arange(count)), progress, batch=batch, task="ask about raw samples"
+        )
         plain = _collected(answers, order).labels
     truth = None if order.classes is None else order.places[part.labels[:count]]
     figures = {
@@ -298,7 +302,7 @@ def _parsed(path: Path, inference_network_id: str) -> _Made:
 
 
 def _obfuscated(
-    device: Device, wire: Samples, batch: int, order: _Order, progress: Progress
+    device: Device, wire: AnyRows, batch: int, order: _Order, progress: Progress
 ) -> tuple[_Collected, BudgetSpentError | None]:
     done: list[Answer] = []
     stopped = None
