@@ -6,9 +6,8 @@ relative to the same attacker on raw samples and on the label alone; what is mad
 `engine`'s.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,11 +20,17 @@ from obfnet.auditing.normalised import NormalisedLeakage, normalised_leakage, st
 from obfnet.auditing.scoring import Scoring, is_distance
 from obfnet.auditing.settings import Budget
 from obfnet.auditing.subject import AuditSubject
-from obfnet.auditing.trial import Trial, TrialSettings, run_trial
+from obfnet.auditing.trial import Trial, TrialSettings
 from obfnet.core.errors import ObfNetError
-from obfnet.core.progress import Progress
+
+OBFUSCATED: Final = "obfuscated"
+"""The variant that is the subject itself."""
+
+Outcome = Trial | AttackFaultError
+"""What came of a trial: guesses, or why there are none."""
 
 PerSample = npt.NDArray[np.float64]
+_LABEL: Final = "label"
 # Of a constant there is nothing to learn. The label alone gets full effort: a floor that is trained less than
 # the attack would make a gain of the difference.
 _CONSTANT_EFFORT: Final = 0.25
@@ -93,32 +98,53 @@ class Contest:
         }
 
 
-def hold_contest(
+def trials_of(budget: Budget, *, seed: int) -> tuple[TrialSettings, ...]:
+    """What every attack is tried on, in this order: variants of the subject, and the subject itself.
+
+    Args:
+        budget: Effort, seeds, limits.
+        seed: Of the first fit; the others follow.
+    """
+    # The cheapest control first: an attack that raises there needs no more time.
+    variants = (("constant", _CONSTANT_EFFORT), ("identity", 1.0), (_LABEL, 1.0))
+    return tuple(
+        TrialSettings(
+            variant=variant, effort=budget.effort * effort, seed=number, time_limit_s=budget.time_limit_s
+        )
+        for variant, effort, number in (
+            *((variant, effort, seed) for variant, effort in variants),
+            *((OBFUSCATED, 1.0, seed + number) for number in range(budget.attack_seeds)),
+        )
+    )
+
+
+def ends_contest(trial: TrialSettings, outcome: Outcome) -> bool:
+    """Whether an attack needs no further trial: it did not come to the end of one that must be."""
+    # No network puts out the label alone: an attack that needs one has the class mean for its floor.
+    return isinstance(outcome, AttackFaultError) and trial.variant != _LABEL
+
+
+def judge_contest(
     name: str,
     subject: AuditSubject,
-    variants: Mapping[str, AuditSubject],
+    outcomes: Mapping[TrialSettings, Outcome],
     scoring: Scoring,
     budget: Budget,
     *,
     seed: int,
-    folder: Path,
-    progress: Progress,
 ) -> Contest:
-    """Runs one attack on the subject and its variants; whatever the attack does, a contest comes back.
+    """What came of one attack, by its trials; whatever it did, a contest comes back.
 
     Args:
         name: Of the attack.
         subject: What is audited.
-        variants: `identity`, `label` and `constant`.
+        outcomes: Of all `trials_of` in their order, or as far as one that `ends_contest`.
         scoring: Metrics and the floor.
         budget: Effort, seeds, limits.
-        seed: Of the first fit; the others follow.
-        folder: Where trials are kept.
-        progress: Told of every step.
+        seed: Of intervals.
 
     Raises:
         UnknownNameError, MissingExtraError: the attack cannot be had.
-        OutputError: `folder` cannot be written.
     """
     attack_class = ATTACKS.get(name)
     about: dict[str, Any] = {
@@ -127,26 +153,14 @@ def hold_contest(
         "citation": attack_class.citation,
         "assumes": attack_class.assumes,
     }
-    spent = 0.0
-
-    def trial(variant: str, where: AuditSubject, number: int = 0, effort: float = 1.0) -> Trial:
-        nonlocal spent
-        share = budget.effort * effort
-        settings = TrialSettings(
-            variant=variant, effort=share, seed=seed + number, time_limit_s=budget.time_limit_s
-        )
-        done = run_trial(attack_class(effort=share), where, settings, folder=folder, progress=progress)
-        spent += done.seconds
-        return done
-
-    try:
-        # The cheapest control first: an attack that fails it needs no more time.
-        constant = trial("constant", variants["constant"], effort=_CONSTANT_EFFORT)
-        raw = trial("identity", variants["identity"])
-        label = _label_trial(trial, variants["label"])
-        attacked = [trial("obfuscated", subject, number) for number in range(budget.attack_seeds)]
-    except AttackFaultError as exc:
-        return Contest(**about, reason=_reason(exc), seconds=round(spent, 2))
+    done = {trial: outcome for trial, outcome in outcomes.items() if isinstance(outcome, Trial)}
+    seconds = round(sum(outcome.seconds for outcome in done.values()), 2)
+    for trial, outcome in outcomes.items():
+        if isinstance(outcome, AttackFaultError) and ends_contest(trial, outcome):
+            return Contest(**about, reason=_reason(outcome), seconds=seconds)
+    first = {trial.variant: outcome for trial, outcome in reversed(done.items())}
+    constant, raw, label = first["constant"], first["identity"], first.get(_LABEL)
+    attacked = [outcome for trial, outcome in done.items() if trial.variant == OBFUSCATED]
 
     truth = subject.scored.raw
     scored = {
@@ -194,7 +208,7 @@ def hold_contest(
         best=attacked[0],
         floor_scores=floor,
         seeds=len(attacked),
-        seconds=round(spent, 2),
+        seconds=seconds,
     )
 
 
@@ -203,14 +217,6 @@ class _Scores:
     attacked: PerSample
     raw: PerSample
     floor: PerSample
-
-
-def _label_trial(trial: Callable[[str, AuditSubject], Trial], subject: AuditSubject) -> Trial | None:
-    # No network puts out the label alone: an attack that needs one has the class mean for its floor.
-    try:
-        return trial("label", subject)
-    except AttackFaultError:
-        return None
 
 
 def _normalised_row(leakage: NormalisedLeakage) -> dict[str, Any]:

@@ -1,10 +1,9 @@
 """Audits a subject: attack by attack, each with its controls, and a headline from those that count.
 
 Nothing here knows an attack by name but the floor; what is attacked comes as a `subject`, what it costs from
-the `settings`. The page is `report`'s.
+the `settings`, and where attacks run is the engine's of `attacking`. The page is `report`'s.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ import numpy.typing as npt
 
 from obfnet.attacks import ATTACKS
 from obfnet.attacks.few_pairs import FewPairs
+from obfnet.auditing.attacking import Engine, Local
 from obfnet.auditing.attributes import measure_attribute
 from obfnet.auditing.bootstrap import Estimate, mean_estimate
-from obfnet.auditing.contest import Contest, hold_contest
+from obfnet.auditing.contest import OBFUSCATED, Contest, Outcome, judge_contest, trials_of
 from obfnet.auditing.controls import as_control
 from obfnet.auditing.guard import AttackFaultError
 from obfnet.auditing.linking import measure_linking
@@ -60,6 +60,7 @@ def audit_subject(
     progress: Progress,
     about: Mapping[str, Any],
     save: Callable[[Audit], None] = lambda audit: None,
+    engine: Engine | None = None,
 ) -> Audit:
     """Attacks a subject with everything that its threat level and the budget allow.
 
@@ -71,6 +72,8 @@ def audit_subject(
         about: What the document says of the subject besides what the subject itself knows: `source`, `case`,
             `split`, `command`, `reproduce`.
         save: Called with what there is after every attack, so that a stopped audit leaves a partial report.
+        engine: Where attacks run; None runs them in this process. What comes of several of them (learning
+            curve, attributes, linking) is found in this process.
 
     Returns:
         Everything that was found; `document["complete"]` is True.
@@ -78,7 +81,7 @@ def audit_subject(
     Raises:
         AttackError: no attack is left to run, or an attacker knows a sample that it is scored on.
         OutputError: a trial cannot be kept.
-        UnknownNameError, MissingExtraError: an attack cannot be had.
+        UnknownNameError, MissingExtraError: an attack or the engine cannot be had.
 
     Does not guarantee: that nobody rebuilds more. Every figure is a lower bound on what leaks.
     """
@@ -104,27 +107,37 @@ def audit_subject(
         seed=settings.seed,
         progress=progress,
     )
-    found: list[Contest] = []
+    judged: dict[int, Contest] = {}
     extras: dict[str, Any] = {}
-    begun = time.monotonic()
+
+    def contests() -> list[Contest]:
+        # In the order of the names, in whatever order they were delivered.
+        return [judged[number] for number in sorted(judged)]
 
     def present(*, complete: bool) -> Audit:
+        found = contests()
         best, closest = headline_contest(found), closest_contest(found)
         document = audit_document(
             subject, settings, level, found, best, closest, scoring.main, about, extras, complete=complete
         )
         return Audit(document=document, best=best, closest=closest, floor=floor)
 
-    for number, name in enumerate(names):
-        left = _time_left(begun, number, len(names))
-        progress.say(f"attack {number + 1} of {len(names)}: {name} ({ATTACKS.get(name).threat_level}){left}")
-        contest = hold_contest(
-            name, subject, variants, scoring, budget, seed=settings.seed, folder=folder, progress=progress
-        )
+    def deliver(number: int, outcomes: Mapping[TrialSettings, Outcome]) -> None:
+        contest = judge_contest(names[number], subject, outcomes, scoring, budget, seed=settings.seed)
         if contest.reason is not None:
-            progress.say(f"{name} is not counted: {contest.reason}")
-        found.append(contest)
+            progress.say(f"{contest.name} is not counted: {contest.reason}")
+        judged[number] = contest
         save(present(complete=False))
+
+    (engine or Local()).attack(
+        names,
+        trials_of(budget, seed=settings.seed),
+        {OBFUSCATED: subject, **variants},
+        deliver,
+        folder=folder,
+        progress=progress,
+    )
+    found = contests()
     best, closest = headline_contest(found), closest_contest(found)
     if best is None or closest is None:
         reasons = "; ".join(f"{contest.name}: {contest.reason}" for contest in found)
@@ -217,10 +230,3 @@ def _learning_curve(
 
 def _estimate(scores: npt.NDArray[np.float64], settings: AuditSettings) -> Estimate:
     return mean_estimate(scores, seed=settings.seed, resamples=settings.spending().resamples)
-
-
-def _time_left(begun: float, done: int, total: int) -> str:
-    if done == 0:
-        return ""
-    left = (time.monotonic() - begun) / done * (total - done)
-    return f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"

@@ -108,6 +108,26 @@ def run_trial(
         AttackFaultError: the attack raised, took too long, or answered nonsense.
         OutputError: `folder` cannot be written.
     """
+    path = trial_path(attack, subject, settings, folder)
+    if (found := kept_trial(path, subject.scored.raw.shape)) is not None:
+        progress.say(f"{attack.name} on {settings.variant}: attacked before, taken from {path.name}")
+        return found
+    trial = fresh_trial(attack, subject, settings, progress=progress)
+    keep_trial(path, trial)
+    return trial
+
+
+def trial_path(
+    attack: ReconstructionAttack, subject: AuditSubject, settings: TrialSettings, folder: Path
+) -> Path:
+    """The file of a trial: another one for whatever may change its guesses.
+
+    Args:
+        attack: Freshly built.
+        subject: The variant.
+        settings: The rest.
+        folder: Where trials are kept.
+    """
     name = fingerprint(
         {
             "form": _FORM,
@@ -120,12 +140,24 @@ def run_trial(
         }
     )
     stem = re.sub(r"[^\w.-]", "-", f"{attack.name}-{settings.variant}-{settings.seed}")
-    path = folder / f"{stem}-{name[:16]}.npz"
-    scored = subject.scored
-    if (found := _kept(path, scored.raw.shape)) is not None:
-        progress.say(f"{attack.name} on {settings.variant}: attacked before, taken from {path.name}")
-        return found
-    begun = time.monotonic()
+    return folder / f"{stem}-{name[:16]}.npz"
+
+
+def fresh_trial(
+    attack: ReconstructionAttack, subject: AuditSubject, settings: TrialSettings, *, progress: Progress
+) -> Trial:
+    """Fits an attack on what its threat level knows, and asks it; nothing is read or kept.
+
+    Args:
+        attack: Freshly built.
+        subject: The variant.
+        settings: The rest.
+        progress: Told of every step.
+
+    Raises:
+        AttackFaultError: the attack raised, took too long, or answered nonsense.
+    """
+    scored, begun = subject.scored, time.monotonic()
 
     def work() -> Samples:
         knowledge = knowledge_of(subject, attack.threat_level)
@@ -134,11 +166,14 @@ def run_trial(
 
     answers = guarded(attack.name, work, time_limit_s=settings.time_limit_s)
     guesses = checked_guesses(attack.name, answers, tuple(scored.raw.shape)).astype(np.float16)
-    trial = Trial(guesses=guesses, seconds=round(time.monotonic() - begun, 2))
+    return Trial(guesses=guesses, seconds=round(time.monotonic() - begun, 2))
+
+
+def keep_trial(path: Path, trial: Trial) -> None:
+    """Writes a finished trial; raises `OutputError` where it cannot."""
     buffer = io.BytesIO()
     np.savez(buffer, guesses=trial.guesses, seconds=np.float64(trial.seconds))
     write_atomic(path, buffer.getvalue())
-    return trial
 
 
 def knowledge_of(subject: AuditSubject, threat_level: str) -> Observed:
@@ -165,7 +200,13 @@ def knowledge_of(subject: AuditSubject, threat_level: str) -> Observed:
     return level(**known)
 
 
-def _kept(path: Path, shape: tuple[int, ...]) -> Trial | None:
+def kept_trial(path: Path, shape: tuple[int, ...]) -> Trial | None:
+    """The trial in a file; None where there is none, or another one's.
+
+    Args:
+        path: As `trial_path` gives it.
+        shape: Of the scored raw samples.
+    """
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             content: Mapping[str, Any] = dict(stored)
