@@ -4,6 +4,7 @@ The exact answers are ONNX Runtime's, the very engine of a device; the gradients
 trusting a bundle is somebody else's.
 """
 
+from functools import partial
 from typing import Any, Final, Self, final
 
 import numpy as np
@@ -74,6 +75,10 @@ class KnownNetwork:
             AttackError: ONNX Runtime does not load its graph.
         """
         return cls(bundle.graph, chance=bundle.manifest.chance, wire=bundle.input)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A session does not go to another process: what it is made of does.
+        return partial(type(self), chance=self._chance, wire=self._wire), (self._data,)
 
     def obfuscate(self, raw: Samples) -> Samples:
         """What the backend would receive.

@@ -2,13 +2,15 @@
 
 Training, attacks and accuracy go through a data set batch by batch; what they hold is a `Rows`, or a plain
 array where the samples are few. Files are read with positioned reads and never mapped, so that the memory
-of a process stays the same however many samples there are.
+of a process stays the same however many samples there are. Rows that go to another process take along the
+samples of their files that they hold, and no others.
 """
 
 import math
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, final
 
@@ -65,9 +67,7 @@ class Rows:
     def take(self, index: Indices) -> Self:
         """The rows of these indices, in their order; nothing is read yet."""
         chosen = np.asarray(index, np.int64)
-        return type(self)(
-            lambda wanted: self._read(chosen[wanted]), (len(chosen), *self.shape[1:]), self.dtype
-        )
+        return type(self)(_Taken(self._read, chosen), (len(chosen), *self.shape[1:]), self.dtype)
 
 
 AnyRows = Samples | Rows
@@ -81,7 +81,7 @@ def mapped(rows: AnyRows, function: Callable[[Samples], Samples]) -> Rows:
         function: `(M, ...)` to as many results, each depending on its sample alone.
     """
     example = function(rows[:1])
-    return Rows(lambda index: function(rows[index]), (len(rows), *example.shape[1:]), example.dtype)
+    return Rows(_Mapped(rows, function), (len(rows), *example.shape[1:]), example.dtype)
 
 
 def taken(rows: AnyRows, index: Indices) -> AnyRows:
@@ -151,27 +151,89 @@ def open_rows(
         name: What to call the file where it turns out to be cut short.
         remedy: What to do then.
     """
-    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    return Rows(_Stored(file, shape, dtype, offset, name, remedy), shape, dtype)
 
-    def read(index: Indices) -> Samples:
-        if len(index) and not (index.min() >= 0 and index.max() < shape[0]):
-            raise IndexError(f"row {index.min()} to {index.max()} of {shape[0]}")
-        out = np.empty((len(index), *shape[1:]), dtype)
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """Reads rows of an open file."""
+
+    file: OpenFile
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+    name: str
+    remedy: str
+
+    def __call__(self, index: Indices) -> Samples:
+        if len(index) and not (index.min() >= 0 and index.max() < self.shape[0]):
+            raise IndexError(f"row {index.min()} to {index.max()} of {self.shape[0]}")
+        out = np.empty((len(index), *self.shape[1:]), self.dtype)
         view = out.reshape(-1).view(np.uint8).data
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         # Neighbours in the file are fetched at once.
         ends = [*(np.flatnonzero(np.diff(index) != 1) + 1).tolist(), len(index)]
         begin = 0
         for end in ends if len(index) else ():
-            part, place = view[begin * row_bytes : end * row_bytes], offset + int(index[begin]) * row_bytes
+            part = view[begin * row_bytes : end * row_bytes]
+            place = self.offset + int(index[begin]) * row_bytes
             # The system gives at most 2 GiB a call.
-            while len(part) and (count := os.preadv(file.handle, [part], place)) > 0:
+            while len(part) and (count := os.preadv(self.file.handle, [part], place)) > 0:
                 part, place = part[count:], place + count
             if len(part):
-                raise DataError(f"all rows of {name}", "a file cut short", remedy)
+                raise DataError(f"all rows of {self.name}", "a file cut short", self.remedy)
             begin = end
         return out
 
-    return Rows(read, shape, dtype)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # There may be no such file where they go.
+        return _Held, (self(np.arange(self.shape[0], dtype=np.int64)),)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Reads rows of an array."""
+
+    array: Samples
+
+    def __call__(self, index: Indices) -> Samples:
+        return self.array[index]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    """Reads rows through a function."""
+
+    rows: AnyRows
+    function: Callable[[Samples], Samples]
+
+    def __call__(self, index: Indices) -> Samples:
+        return self.function(self.rows[index])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """Reads some of the rows that another function reads."""
+
+    read: Callable[[Indices], Samples]
+    chosen: Indices
+
+    def __call__(self, index: Indices) -> Samples:
+        return self.read(self.chosen[index])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Of what is read and mapped, these rows alone go elsewhere.
+        if isinstance(self.read, _Stored):
+            return _Held, (self.read(self.chosen),)
+        if isinstance(self.read, _Mapped):
+            return _Mapped, (taken(self.read.rows, self.chosen), self.read.function)
+        if isinstance(self.read, _Taken):
+            return _Taken(self.read.read, self.read.chosen[self.chosen]).__reduce__()
+        return _Taken, (self.read, self.chosen)
 
 
 @final
