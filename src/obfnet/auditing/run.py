@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from torch import nn
 
 from obfnet.attacks.known_network import KnownNetwork
+from obfnet.auditing.attacking import Engine
 from obfnet.auditing.engine import Audit, audit_subject
 from obfnet.auditing.model_audit import audit_model, former_document
 from obfnet.auditing.pairs import read_pairs
@@ -73,6 +74,7 @@ def audit(
     data_dir: Path | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Attacks a pool, a bundle or recorded pairs in many ways, and says how much leaks.
 
@@ -90,6 +92,7 @@ def audit(
         data_dir: Folder with the data sets, or None.
         seed: Of everything random.
         progress: Told of every step.
+        engine: Where attacks run; None runs them in this process.
 
     Returns:
         The content of `audit.json`.
@@ -109,11 +112,19 @@ def audit(
     )
     settings = AuditSettings(budget=budget, threat_level=threat_level, attacks=attacks, seed=seed)
     command = f"obfnet.audit({str(source)!r}, budget={budget!r}, seed={seed})"
-    return run_audit(request, settings, out=Path(out), progress=progress or Silent(), command=command)
+    return run_audit(
+        request, settings, out=Path(out), progress=progress or Silent(), command=command, engine=engine
+    )
 
 
 def run_audit(
-    request: AuditRequest, settings: AuditSettings, *, out: Path, progress: Progress, command: str
+    request: AuditRequest,
+    settings: AuditSettings,
+    *,
+    out: Path,
+    progress: Progress,
+    command: str,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Audits what was asked for.
 
@@ -123,12 +134,15 @@ def run_audit(
         out: Folder for `audit.json`, `report.html` and finished trials; empty, missing, or a former audit's.
         progress: Told of every step.
         command: For the result file.
+        engine: Where attacks run; None runs them in this process. The model side has no such attacks.
 
     Returns:
         The content of `audit.json`.
 
     Raises:
-        UsageError: a pool without a case, or the model side of recorded pairs.
+        UsageError: a pool without a case, the model side of recorded pairs or with an engine, or no cluster
+            where the engine looks for one.
+        MissingExtraError: the engine is not installed.
         BundleError, DataError, NoSourceError: the source or its data set cannot be used.
         AttackError: no attack passed its controls.
         OutputError: `out` holds other content, is in use, or cannot be written.
@@ -136,6 +150,10 @@ def run_audit(
     Does not guarantee: that nobody rebuilds more. Every figure is a lower bound on what leaks.
     """
     _check(request)
+    if engine is not None:
+        if request.side == "model":
+            raise UsageError("--engine local for --side model", "another engine", "leave --engine out")
+        engine.check()
     with claim_output(out, kind="audit"):
         if request.source.suffix == _PAIRS:
             subject, dataset = _recorded(request, settings, out, progress), None
@@ -149,7 +167,9 @@ def run_audit(
         former = former_document(out / "audit.json", subject.name)
         kept = {} if former is None else {"model_confidentiality": former.get("model_confidentiality")}
         about = {**_about(request, dataset, command), **kept}
-        return audit_into(out, subject, settings, dataset=dataset, about=about, progress=progress)
+        return audit_into(
+            out, subject, settings, dataset=dataset, about=about, progress=progress, engine=engine
+        )
 
 
 def audit_into(
@@ -161,6 +181,7 @@ def audit_into(
     about: Mapping[str, Any],
     progress: Progress,
     useful: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Attacks a subject, and leaves `audit.json`, `report.html` and finished trials in a folder.
 
@@ -172,6 +193,7 @@ def audit_into(
         about: What the document says besides.
         progress: Told of every step.
         useful: What else the report shows, as `render_audit` takes it.
+        engine: Where attacks run; None runs them in this process.
 
     Returns:
         The content of `audit.json`.
@@ -191,7 +213,9 @@ def audit_into(
         write_atomic(out / "report.html", page)
         write_json(out / "audit.json", audit.document)
 
-    return audit_subject(subject, settings, folder=work, progress=progress, about=about, save=save).document
+    return audit_subject(
+        subject, settings, folder=work, progress=progress, about=about, save=save, engine=engine
+    ).document
 
 
 def _model_side(

@@ -10,6 +10,8 @@ from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import (
     comma_separated,
     common_options,
+    engine_options,
+    on_ray,
     skip_bad_option,
     trust_option,
     typed_command,
@@ -61,6 +63,7 @@ _EXIT_OVER: Final = 3
     metavar="BOUND",
     help="Exit with 3 when the normalised leakage is above this.",
 )
+@engine_options("Where attacks run; the same comes out, of one thread each.")
 @trust_option
 @common_options(
     out="Folder for audit.json, report.html and what is kept to go on from.", out_default="obfnet-audit"
@@ -77,6 +80,9 @@ def audit(
     metrics: str,
     side: str,
     fail_over: float | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
     trust: tuple[str, ...],
     seed: int,
     data_dir: Path | None,
@@ -93,11 +99,13 @@ def audit(
     Example:
       obfnet audit pool/ --case mnist --budget quick --out audit/
     """
+    from obfnet.auditing.ray_engine import RayEngine
     from obfnet.auditing.run import AuditRequest, run_audit
     from obfnet.auditing.settings import AuditSettings
 
     if side == "model" and fail_over is not None:
         raise UsageError("--fail-over with --side data", "--side model", "leave one of them out")
+    ray = on_ray(engine, address, workers)
     settings = AuditSettings(
         budget=budget,
         threat_level=threat,
@@ -115,7 +123,14 @@ def audit(
         trust=trust,
         side=side,
     )
-    result = run_audit(request, settings, out=out, progress=terminal_progress(), command=typed_command())
+    result = run_audit(
+        request,
+        settings,
+        out=out,
+        progress=terminal_progress(),
+        command=typed_command(),
+        engine=RayEngine(address=address, workers=workers) if ray else None,
+    )
     click.echo(json.dumps(result, indent=2) if as_json else "\n".join(_lines(result, out)))
     leaked = result["headline"]["normalised_leakage"]
     # A finished audit of the data side has a figure: without one it would have been an error.

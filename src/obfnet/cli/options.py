@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from obfnet.core.errors import DataError
+from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import sha256_hex, write_json
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,6 +93,45 @@ def processor_option(function: F) -> F:
         show_default=True,
         help="What trains; auto takes a GPU where there is one.",
     )(function)
+
+
+def engine_options(about: str) -> Callable[[F], F]:
+    """Adds `--engine`, `--address` and `--workers` to a command whose work can be done on a cluster.
+
+    Args:
+        about: What `--engine` means for this command.
+    """
+
+    def add(function: F) -> F:
+        for option in (
+            click.option(
+                "--workers",
+                type=click.IntRange(1),
+                default=None,
+                help="With ray, on this machine.  [default: its cores]",
+            ),
+            click.option(
+                "--address", default=None, help="Of a Ray cluster.  [default: one on this machine, for now]"
+            ),
+            click.option(
+                "--engine",
+                type=click.Choice(["local", "ray"]),
+                default="local",
+                show_default=True,
+                help=about,
+            ),
+        ):
+            function = option(function)
+        return function
+
+    return add
+
+
+def on_ray(engine: str, address: str | None, workers: int | None) -> bool:
+    """Whether the options of `engine_options` ask for Ray; raises `UsageError` where they ask for both."""
+    if engine == "local" and (address or workers):
+        raise UsageError("--address and --workers with --engine ray", "--engine local", "leave them out")
+    return engine == "ray"
 
 
 def trust_option(function: F) -> F:

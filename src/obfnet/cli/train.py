@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import case_options, common_options, print_result, processor_option
+from obfnet.cli.options import (
+    case_options,
+    common_options,
+    engine_options,
+    on_ray,
+    print_result,
+    processor_option,
+)
 from obfnet.core.errors import MissingExtraError, UsageError
 from obfnet.core.files import claim_output
 from obfnet.data.cases import case_spec, load_case, split_rule
@@ -152,19 +159,7 @@ def inference(
 @click.option(
     "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where parts of 16 networks are trained; of more than one part the same pool comes out.",
-)
-@click.option(
-    "--address", default=None, help="Of a Ray cluster.  [default: one on this machine, for this training]"
-)
-@click.option(
-    "--workers", type=click.IntRange(1), default=None, help="With ray, on this machine.  [default: its cores]"
-)
+@engine_options("Where parts of 16 networks are trained; of more than one part the same pool comes out.")
 @common_options(out="Folder for the pool.", out_required=True)
 def obfuscation(
     case: str,
@@ -206,9 +201,8 @@ def obfuscation(
     from obfnet.training.ray_engine import RayEngine, Source
     from obfnet.training.recipes import obfuscation_schedule
 
-    if engine == "local" and (address or workers):
-        raise UsageError("--address and --workers with --engine ray", "--engine local", "leave them out")
-    if engine == "ray" and processor == "cuda":
+    ray = on_ray(engine, address, workers)
+    if ray and processor == "cuda":
         raise UsageError("--processor cpu with --engine ray", "cuda", "train on a GPU with --engine local")
     schedule = obfuscation_schedule(spec, protection=protection, epochs=epochs)
     settings = PoolSettings(
@@ -236,14 +230,14 @@ def obfuscation(
             settings=settings,
             place=processor,
             progress=progress,
-            engine=None
-            if engine == "local"
-            else RayEngine(
+            engine=RayEngine(
                 source=Source.of(dataset, network, case=case, skip_bad=skip_bad, data_dir=data_dir),
                 address=address,
                 workers=workers,
                 progress=progress,
-            ),
+            )
+            if ray
+            else None,
         )
     result = {
         "pool": str(pool.folder),
