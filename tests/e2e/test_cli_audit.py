@@ -125,6 +125,13 @@ def test_ctrl_c_leaves_a_valid_partial_report(inverted, tmp_path):
             2,
             "--fail-over with --side data",
         ),
+        (
+            ("some", "--case", "digits", "--side", "model", "--inference", "i", "--engine", "ray"),
+            2,
+            "--engine local for --side model",
+        ),
+        (("some.npz", "--workers", "2"), 2, "--address and --workers with --engine ray, got --engine local"),
+        (("some.npz", "--engine", "ray", "--address", "127.0.0.1:1"), 2, "a Ray cluster at 127.0.0.1:1"),
         (("missing.npz", "--attacks", "magic"), 2, "a known attack, got 'magic'; known: class-mean"),
         (("missing.npz", "--metrics", "taste"), 2, "a known metric, got 'taste'"),
         (("missing.npz", "--budget", "huge"), 2, "'huge' is not one of"),

@@ -1,5 +1,7 @@
 """An attacker's copy of a network answers as the device does, in the attacker's unit, and has gradients."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,11 @@ def test_with_gradients_it_is_the_same_function(known: dict[str, KnownNetwork], 
 def test_no_sample_and_one_sample(known: dict[str, KnownNetwork]) -> None:
     assert known["float32"].obfuscate(RAW[:0]).shape == (0, *SHAPE)
     assert known["float32"].obfuscate(RAW[:1]).shape == (1, *SHAPE)
+
+
+def test_in_another_process_it_answers_the_same(known: dict[str, KnownNetwork]) -> None:
+    for one in known.values():
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(one)).obfuscate(RAW), one.obfuscate(RAW))
 
 
 def test_samples_of_another_shape_are_refused(known: dict[str, KnownNetwork]) -> None:

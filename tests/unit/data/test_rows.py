@@ -1,5 +1,6 @@
 """Rows of a file against the array that they were written from."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,23 @@ def test_a_file_of_no_rows_is_refused_in_one_line(path: Path, damage: str) -> No
 def test_rows_of_another_shape_are_not_written(path: Path, array: np.ndarray) -> None:
     with RowWriter(path, (2,), np.uint8) as writer, pytest.raises(DataError, match="rows of shape"):
         writer.append(array)
+
+
+@pytest.mark.parametrize("order", ["taken", "mapped and taken", "taken twice"])
+def test_rows_of_a_file_that_is_elsewhere_are_those_that_were_held(
+    array: np.ndarray, path: Path, order: str
+) -> None:
+    chosen, rows = np.array([700, 5, 5, 999]), file_rows(path)
+    expected = array[chosen]
+    if order == "mapped and taken":
+        rows, expected = mapped(rows, np.negative), np.negative(expected)
+    if order == "taken twice":
+        rows, chosen = rows.take(np.arange(1_000)[::-1]), 999 - chosen
+    sent = pickle.dumps(rows.take(chosen))
+    path.unlink()
+    # The samples that are held, and not the file.
+    assert len(sent) < 10 * array[:4].nbytes
+    np.testing.assert_array_equal(pickle.loads(sent)[:], expected)
 
 
 def test_a_file_larger_than_the_memory_limit_is_gone_through(tmp_path: Path) -> None:
