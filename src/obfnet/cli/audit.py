@@ -63,7 +63,7 @@ _EXIT_OVER: Final = 3
     metavar="BOUND",
     help="Exit with 3 when the normalised leakage is above this.",
 )
-@engine_options("Where attacks run; the same comes out, of one thread each.")
+@engine_options("Where attacks run; the same audit comes out.")
 @trust_option
 @common_options(
     out="Folder for audit.json, report.html and what is kept to go on from.", out_default="obfnet-audit"

@@ -111,7 +111,9 @@ def engine_options(about: str) -> Callable[[F], F]:
                 help="With ray, on this machine.  [default: its cores]",
             ),
             click.option(
-                "--address", default=None, help="Of a Ray cluster.  [default: one on this machine, for now]"
+                "--address",
+                default=None,
+                help="Of a Ray cluster.  [default: one on this machine, for this command]",
             ),
             click.option(
                 "--engine",

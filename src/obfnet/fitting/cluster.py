@@ -31,7 +31,7 @@ def cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         workers: Tasks at once on this machine; None takes its cores.
 
     Raises:
-        UsageError: no cluster at the address, or one of another version.
+        UsageError: no cluster at the address, one of another version, or one that asks for a token.
         MissingExtraError: Ray is not installed.
     """
     ray = reachable(address)
@@ -43,6 +43,13 @@ def cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         else:
             ray.init(address=address, **quiet)
     except ConnectionError as exc:
+        # Ray has no type of its own for it here, only the words of the cause.
+        if "AuthenticationError" in str(exc.__cause__):
+            raise UsageError(
+                f"to be let in by the Ray cluster at {address}",
+                "a demand for its token",
+                "set RAY_AUTH_MODE=token, and have the cluster's token where Ray looks for it",
+            ) from exc
         raise _unreachable(address) from exc
     except (RuntimeError, ValueError) as exc:
         line = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__

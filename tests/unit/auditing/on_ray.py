@@ -3,11 +3,8 @@
 While it attacks, so many workers are killed, each as soon as it is seen at work.
 """
 
-import os
-import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
 from obfnet.auditing.attacking import Engine
@@ -15,6 +12,7 @@ from obfnet.auditing.ray_engine import RayEngine
 from obfnet.auditing.run import AuditRequest, run_audit
 from obfnet.auditing.settings import AuditSettings
 from obfnet.core.progress import Silent
+from tests.unit.training.on_ray import kill
 
 
 class Shown(Silent):
@@ -35,30 +33,7 @@ def audited(source: Path, out: Path, attacks: str, engine: Engine | None = None)
     run_audit(request, settings, out=out, progress=Shown(), command="obfnet audit", engine=engine)
 
 
-def workers() -> list[int]:
-    """Processes that run a trial now, by the title that Ray gives them."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            title = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
-        except OSError:
-            continue
-        if title.startswith(b"ray::_try"):
-            found.append(int(folder.name))
-    return found
-
-
-def kill(times: int) -> None:
-    """Kills a worker at work, so many times."""
-    while times:
-        time.sleep(0.2)
-        if pids := workers():
-            os.kill(pids[0], signal.SIGKILL)
-            print("killed", flush=True)
-            times -= 1
-            time.sleep(1.0)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=kill, args=(int(sys.argv[4]) if len(sys.argv) > 4 else 0,), daemon=True).start()
+    kills = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+    threading.Thread(target=kill, args=("_try", kills), daemon=True).start()
     audited(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], RayEngine(workers=2))

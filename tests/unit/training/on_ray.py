@@ -48,24 +48,24 @@ class Delivering:
         self.inner.train(plan, parts, told, checkpoint=checkpoint)
 
 
-def workers() -> list[int]:
-    """Processes that train a part now, by the title that Ray gives them."""
+def workers(task: str) -> list[int]:
+    """Processes that are at a task of that name now, by the title that Ray gives them."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             title = (folder / "cmdline").read_bytes() if folder.name.isdigit() else b""
         except OSError:
             continue
-        if title.startswith(b"ray::_train"):
+        if title.startswith(f"ray::{task}".encode()):
             found.append(int(folder.name))
     return found
 
 
-def kill(times: int) -> None:
+def kill(task: str, times: int) -> None:
     """Kills a worker at work, so many times."""
     while times:
         time.sleep(0.2)
-        if pids := workers():
+        if pids := workers(task):
             os.kill(pids[0], signal.SIGKILL)
             print("killed", flush=True)
             times -= 1
@@ -81,7 +81,7 @@ def main(inference: Path, out: Path, kills: int) -> None:
     if kills < 0:
         # Workers that find another network than the driver has.
         source, kills = replace(source, inference_id="0" * 64), 0
-    threading.Thread(target=kill, args=(kills,), daemon=True).start()
+    threading.Thread(target=kill, args=("_train", kills), daemon=True).start()
     trained = RayEngine(source=source, workers=2, progress=Silent())
     train_obfuscation(
         digits,

@@ -170,6 +170,7 @@ def test_where_no_cluster_listens_it_says_so_at_once(
     ("fault", "said"),
     [
         ("raise ConnectionError('no')", "a Ray cluster at there"),
+        ("raise ConnectionError('no') from RuntimeError('AuthenticationError')", "a demand for its token"),
         ("raise RuntimeError('Version mismatch: 2.1 and 2.2\\nmore')", "Version mismatch: 2.1 and 2.2"),
     ],
 )
