@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from obfnet.auditing.pairs import write_pairs
@@ -26,6 +28,15 @@ from tests.unit.auditing.recorded import recorded
 ROOT = Path(__file__).parents[3]
 SCHEDULE = Schedule(epochs=1, batch_size=64, peak_rate=4e-3)
 ATTACKS = "ridge,decoder,pca-neighbour"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """As a task of Ray has: sums of floats depend on it."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(former)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +99,9 @@ def test_a_killed_driver_and_killed_workers_change_nothing(pool: Path, local: Pa
     assert said.count("killed") == 2
     assert any("3 of 3 attacks done, 0 trials at work" in line for line in said)
     assert document(tmp_path / "audit") == document(local)
-    assert {path.name for path in trials.iterdir()} == {path.name for path in (local / "trials").iterdir()}
+    # A driver that is killed while it writes may leave a draft, which nobody reads.
+    finished, wanted = ({path.name for path in folder.glob("*.npz")} for folder in (trials, local / "trials"))
+    assert finished == wanted
     assert {name: (trials / name).stat().st_mtime_ns for name in kept} == kept
 
 
