@@ -1,5 +1,6 @@
 import copy
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def test_the_result_has_the_keys_of_the_contract(made: Protected) -> None:
 def test_memory_is_measured(made: Protected) -> None:
     # The network alone is a tenth of a megabyte; with the session of ONNX Runtime some more.
     assert 2**16 < made.figures["obfuscation"]["resident_bytes"] < 30 * 2**20
-    assert made.figures["training_peak_bytes"] > 2**27
+    # Of this very process, until then: what the system itself counts is as much by now.
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert 0.2 * most < made.figures["training_peak_bytes"] <= 1.01 * most
 
 
 def test_its_budget_is_proved_and_its_requests_are_the_models_own(made: Protected) -> None:
