@@ -96,7 +96,7 @@ def teach(weights: Path, data_dir: Path | None) -> None:
             smoothing=0.1,
         )
         progress.say(f"{side} pixels: {accuracy(network, data.validation):.2%} of the validation photographs")
-    save_file(network.signs.state_dict(), weights)
+    save_file({name: value.contiguous() for name, value in network.signs.state_dict().items()}, weights)
 
 
 if __name__ == "__main__":
