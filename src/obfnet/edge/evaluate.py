@@ -189,7 +189,9 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
     if figures["agreement"] is not None:
         lines.append(f"the same answer to raw and to obfuscated, {count}: {_shown(figures, 'agreement')}")
     if figures["spent_bits"] is not None:
-        uncounted = "" if figures["agreement"] is None else ", of obfuscated samples; raw ones are not counted"
+        uncounted = (
+            "" if figures["agreement"] is None else ", of obfuscated samples; raw ones are not counted"
+        )
         lines.append(f"bits spent so far: {figures['spent_bits']:g}{uncounted}")
     return lines
 
