@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from obfnet.auditing.pairs import write_pairs
 from obfnet.auditing.ray_engine import RayEngine
@@ -22,7 +21,7 @@ from obfnet.data.cases import load_case
 from obfnet.fitting import Schedule
 from obfnet.training.inference import train_inference
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-from tests.unit.auditing.on_ray import audited
+from tests.unit.auditing.on_ray import KEY, audited
 from tests.unit.auditing.recorded import recorded
 
 ROOT = Path(__file__).parents[3]
@@ -44,8 +43,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     digits, folder = load_case("digits"), tmp_path_factory.mktemp("pool")
     network = train_inference(digits, out=folder / "inference", architecture="mlp", schedule=SCHEDULE)
     settings = PoolSettings(hidden=12, count=2, schedule=SCHEDULE)
-    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-    train_obfuscation(digits, network, out=folder / "pool", key=key, settings=settings)
+    train_obfuscation(digits, network, out=folder / "pool", key=KEY, settings=settings)
     return folder / "pool"
 
 
