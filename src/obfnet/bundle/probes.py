@@ -23,10 +23,12 @@ COPY_SHARE: Final = 0.5
 _LEVELS: Final = 255
 # About the rounding of float32 in [0, 1], so that a flat output is not taken for a changing one.
 _SMALLEST_CHANGE: Final = 1e-6
-_MAX_BATCH_VALUES: Final = 1 << 20
+_MAX_BATCH_VALUES: Final = 1 << 18
 _MAX_PAIRS: Final = 1 << 23
 _MIN_OUTPUTS: Final = 32
-_PAIRS_AT_ONCE: Final = 1 << 22
+_PAIRS_AT_ONCE: Final = 1 << 19
+# A device has little memory: samples of a camera's size are compared in parts.
+_VALUES_AT_ONCE: Final = 1 << 13
 
 Levels = npt.NDArray[np.uint8]
 
@@ -87,9 +89,8 @@ def check_outputs(graph: bytes, spec: InputSpec, *, seed: int = 0) -> None:
     noise = random.integers(0, _LEVELS + 1, (PROBES, spec.values), dtype=np.uint8)
     watched = _watched_outputs(spec, random)
     _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=1))
-    batch = min(PROBES, _MAX_BATCH_VALUES // spec.values)
-    if batch > 1:
-        _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=batch))
+    batch = min(PROBES, max(2, _MAX_BATCH_VALUES // spec.values))
+    _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=batch))
     noise *= random.integers(0, 2, noise.shape, dtype=np.uint8)
     _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=1))
 
@@ -132,7 +133,7 @@ def _refuse_copies(noise: Levels, obfuscated: npt.NDArray[np.float32]) -> None:
         return
     outputs = outputs[:, changing]
     largest = np.zeros(outputs.shape[1], dtype=np.float32)
-    chunk = max(1, _PAIRS_AT_ONCE // outputs.shape[1])
+    chunk = max(1, min(_VALUES_AT_ONCE, _PAIRS_AT_ONCE // outputs.shape[1]))
     for start in range(0, noise.shape[1], chunk):
         raw = _standardised(np.divide(noise[:, start : start + chunk], _LEVELS, dtype=np.float32))
         np.maximum(largest, np.abs(raw.T @ outputs).max(axis=0), out=largest)
