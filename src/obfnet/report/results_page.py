@@ -55,6 +55,7 @@ def results_page(results: Path) -> str:
         ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
         ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
         ("A network that nobody here trained, digits", "protect-digits", _protect_rows),
+        ("The same again, beside other work on the machine", "protect-digits-labelled", _protect_rows),
         ("The same without labels", "protect-digits-unlabelled", _protect_rows),
         ("A deep network of 224 pixels, hand signs: O of 0.4 passes", "protect-signs", _protect_rows),
         ("The same with a ceiling, 0.6 passes: not trained enough", "protect-signs-coded", _protect_rows),
