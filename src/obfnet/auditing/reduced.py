@@ -20,11 +20,10 @@ from obfnet.core.errors import DataError
 from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples
 from obfnet.data.rows import AnyRows, Rows, batches
+from obfnet.report.audit_verdict import MUCH_KEPT
 
 MOST_SIDE: Final = 64
 """Larger pictures are averaged down, by the smallest whole factor that makes them as small."""
-MUCH_KEPT: Final = 0.5
-"""Share of the variance between sent pictures: where less is left by averaging, the verdict says so."""
 _NO_VARIANCE: Final = 1e-9
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from obfnet.bundle import Trust, read_pool
+from obfnet.bundle import read_pool
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import (
     case_options,
@@ -17,6 +17,7 @@ from obfnet.cli.options import (
     print_result,
     request_options,
     trust_option,
+    trusted,
     typed_command,
 )
 from obfnet.edge import Device, UnsafeRawPassthrough
@@ -84,7 +85,7 @@ def evaluate(
     Example:
       obfnet evaluate --pool pool/ --case pictures/ --url http://127.0.0.1:8080
     """
-    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    checked = trusted(trust)
     pool = read_pool(pool_path, trust=checked)
     with ExitStack() as opened:
         device = opened.enter_context(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from obfnet.bundle import Trust, read_pool
+from obfnet.bundle import read_pool
 from obfnet.cli.options import (
     common_options,
     meter_options,
@@ -12,6 +12,7 @@ from obfnet.cli.options import (
     print_result,
     request_options,
     trust_option,
+    trusted,
 )
 from obfnet.core.errors import UsageError
 from obfnet.edge import Device, UnsafeRawPassthrough
@@ -51,7 +52,7 @@ def infer(
     Example:
       obfnet infer --pool pool/ --url http://127.0.0.1:8080 --input digit.png
     """
-    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    checked = trusted(trust)
     pool = read_pool(pool_path, trust=checked)
     asker: Device | UnsafeRawPassthrough
     if send_raw:

@@ -6,9 +6,16 @@ from typing import Final
 import click
 import numpy as np
 
-from obfnet.bundle import Trust, read_pool
+from obfnet.bundle import read_pool
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import common_options, meter_options, pool_options, print_result, trust_option
+from obfnet.cli.options import (
+    common_options,
+    meter_options,
+    pool_options,
+    print_result,
+    trust_option,
+    trusted,
+)
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import write_json
 from obfnet.core.spec import InputSpec, Samples
@@ -82,7 +89,7 @@ def monitor(
       obfnet monitor --pool pool/ --url http://127.0.0.1:8080 --input usual/ --learn
       obfnet monitor --pool pool/ --url http://127.0.0.1:8080 --input today/
     """
-    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    checked = trusted(trust)
     pool, progress = read_pool(pool_path, trust=checked), terminal_progress()
     if learn:
         # Whether it can be written is found out before anything is sent; a former one stays until then.

@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from obfnet.core.errors import DataError, UsageError
 from obfnet.core.files import sha256_hex, write_json
+
+if TYPE_CHECKING:
+    from obfnet.bundle import Trust
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -200,6 +203,13 @@ def request_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def trusted(keys: tuple[str, ...]) -> "Trust":
+    """What `--trust` says; a key that is pinned is told on standard error."""
+    from obfnet.bundle import Trust
+
+    return Trust(explicit=keys, say=lambda line: click.echo(f"obfnet: {line}", err=True))
 
 
 def made_for_option(function: F) -> F:

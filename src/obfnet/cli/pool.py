@@ -5,12 +5,19 @@ from typing import Any
 
 import click
 
-from obfnet.bundle import Trust, load_or_create_coordinator_key
+from obfnet.bundle import load_or_create_coordinator_key
 from obfnet.bundle.publishing import SHARD_SIZE
 from obfnet.bundle.publishing import publish as publish_pools
 from obfnet.bundle.publishing import revoke as revoke_bundles
 from obfnet.bundle.release import Release
-from obfnet.cli.options import common_options, made_for_option, network_id, print_result, trust_option
+from obfnet.cli.options import (
+    common_options,
+    made_for_option,
+    network_id,
+    print_result,
+    trust_option,
+    trusted,
+)
 
 _key_option = click.option(
     "--key", type=click.Path(path_type=Path), default=None, help="The coordinator's key; made on first use."
@@ -122,7 +129,7 @@ def fetch(
     """
     from obfnet.edge.fetch import fetch_pool
 
-    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    checked = trusted(trust)
     wanted = None if inference_path is None else network_id(inference_path)
     fetched = fetch_pool(source, out, trust=checked, shards=shards, inference_network_id=wanted)
     count = len(fetched.pool.bundles)

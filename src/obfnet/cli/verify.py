@@ -4,9 +4,15 @@ from pathlib import Path
 
 import click
 
-from obfnet.bundle import Trust
 from obfnet.bundle import verify as verify_path
-from obfnet.cli.options import common_options, made_for_option, network_id, print_result, trust_option
+from obfnet.cli.options import (
+    common_options,
+    made_for_option,
+    network_id,
+    print_result,
+    trust_option,
+    trusted,
+)
 from obfnet.guarantees.statement import rounded_up
 
 
@@ -31,7 +37,7 @@ def verify(
     Example:
       obfnet verify pool/
     """
-    checked = Trust(explicit=trust, say=lambda line: click.echo(f"obfnet: {line}", err=True))
+    checked = trusted(trust)
     wanted = None if inference_path is None else network_id(inference_path)
     verification = verify_path(path, trust=checked, inference_network_id=wanted)
     bits = verification.budget_bits

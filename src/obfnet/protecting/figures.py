@@ -60,7 +60,7 @@ def measure(
     wire, manifest = understood.spec, pool.bundles[0].manifest
     raw, labels = mapped(dataset.test.samples, as_unit), dataset.test.labels
 
-    trained_with = peak_bytes()
+    training_peak = peak_bytes()
 
     def shares(sent: AnyRows) -> tuple[float, float]:
         given = answers(understood.view, sent)
@@ -112,7 +112,7 @@ def measure(
             "latency_us": float(np.median(latency) * 1e6),
             "resident_bytes": device_bytes(pool.bundles[0]),
         },
-        "training_peak_bytes": trained_with,
+        "training_peak_bytes": training_peak,
     }
     audit_settings = AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
     audit = audit_into(
@@ -151,6 +151,10 @@ def measure(
             "threat_level": headline["threat_level"],
             "normalised": headline["normalised_leakage"],
             "verdict": headline["verdict"],
+            "attacks_run": len(audit["attacks"]),
+            "attacks_counted": sum(one["counted"] for one in audit["attacks"]),
+            "reduced_to": audit["subject"]["reduced_to"],
+            "sent_kept": audit["subject"]["sent_kept"],
         },
         "budget_bits": manifest.budget_bits,
         "request_bytes": {"raw": size, "obfuscated": size},

@@ -19,8 +19,9 @@ _WHO: Final = {
     "T2": "A backend that knows the obfuscation network",
     "T3": "A backend that knows the obfuscation network and holds recorded pairs of this very device",
 }
-# As `auditing.reduced`: with less of it left, attackers were shown a small part of what a backend gets.
-_MUCH_KEPT: Final = 0.5
+MUCH_KEPT: Final = 0.5
+"""Share of the variance between sent pictures that averaging leaves: with less of it, attackers were shown
+a small part of what a backend gets, and a verdict says so."""
 _WHO_HAS_PAIRS: Final = "A backend that holds pairs of raw and obfuscated samples"
 
 
@@ -90,7 +91,7 @@ def conclusion(headline: Mapping[str, Any], subject: Mapping[str, Any] | None = 
         return "high", "This obfuscation hides little"
     if normalised > LOW:
         return "middle", "This obfuscation hides a part, and a good deal still shows"
-    if (kept := (subject or {}).get("sent_kept")) is not None and kept < _MUCH_KEPT:
+    if (kept := (subject or {}).get("sent_kept")) is not None and kept < MUCH_KEPT:
         return "unknown", "These attacks never saw most of what is sent: little can be said"
     if share is not None and round(100 * share) >= 1:
         return "middle", f"Most samples are hidden, but {percent(share, 0)} of them leak more than half"
@@ -125,7 +126,7 @@ def _reduced(subject: Mapping[str, Any]) -> str:
         return ""
     says = f" Measured on pictures averaged down to {size[0]}x{size[1]}, raw and sent: finer details are not."
     kept = subject.get("sent_kept")
-    if kept is None or kept >= _MUCH_KEPT:
+    if kept is None or kept >= MUCH_KEPT:
         return says
     return (
         f"{says} That leaves {percent(kept, 0)} of what differs between the sent pictures: whoever uses the "

@@ -324,6 +324,7 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
         (f"normalised leakage ({attack})", f"{leaked['normalised']:.3f}"),
         *_agreement_rows(right),
         ("what the audit says", leaked["verdict"]),
+        *_audited_rows(leaked),
         ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),
         ("O: parameters, multiply-accumulates", f"{cost['parameters']:,}, {cost['macs']:,}"),
         *_memory_rows(figures),
@@ -334,6 +335,20 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
 def _agreement_rows(right: dict[str, Any]) -> Rows:
     if (same := right.get("agreement")) is not None:
         yield "same answer as to the raw sample", f"{same:.2%}"
+
+
+def _audited_rows(leaked: dict[str, Any]) -> Rows:
+    if "attacks_run" not in leaked:
+        return
+    yield (
+        "attacks counted (their controls passed), run",
+        f"{leaked['attacks_counted']}, {leaked['attacks_run']}",
+    )
+    if leaked["sent_kept"] is not None:
+        yield (
+            "of what differs between sent pictures, left to attackers by averaging",
+            f"{leaked['sent_kept']:.0%}",
+        )
 
 
 def _memory_rows(figures: dict[str, Any]) -> Rows:
