@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from obfnet.fitting import Precision, arithmetic
 from obfnet.nets.mode import evaluating
+from obfnet.training.growing import averaged
 
 ROOM_BYTES: Final = 3 * 2**29
 """What one pass may keep for the way back: the same everywhere, so that the same parts are asked."""
@@ -36,6 +37,8 @@ class FrozenNetwork:
         place: Processor.
         room_bytes: What one pass may keep for the way back.
 
+    It may be asked about samples averaged down: `factor` is the side of the blocks, 1 for none.
+
     Example:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
         >>> cpu = torch.device("cpu")
@@ -57,6 +60,7 @@ class FrozenNetwork:
     ) -> None:
         self._network, self._integer = network, integer
         self._precision, self._place = precision, place
+        self.factor = 1
         zeros = torch.zeros(1, *shape, device=place)
         self._layers = _spaced(_layers_in_order(network, zeros))
         with arithmetic(precision, place):
@@ -83,12 +87,13 @@ class FrozenNetwork:
         return scores, features
 
     def _in_parts(self, samples: Tensor, ask: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        if len(samples) <= self.at_once:
+        samples, at_once = averaged(samples, self.factor), self.at_once * self.factor**2
+        if len(samples) <= at_once:
             return ask(samples)
         again = torch.is_grad_enabled() and samples.requires_grad
         parts = [
             checkpoint(ask, part, use_reentrant=False, preserve_rng_state=False) if again else ask(part)
-            for part in torch.split(samples, self.at_once)
+            for part in torch.split(samples, at_once)
         ]
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 

@@ -21,6 +21,7 @@ from obfnet.core.progress import Progress, Silent
 from obfnet.data.case import Dataset
 from obfnet.fitting import Checkpoint, fingerprint
 from obfnet.training.engine import Engine, Local, PartStore, parts_of
+from obfnet.training.growing import largest_factor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.part import TrainedNetwork, protection_of
 from obfnet.training.pool_plan import PoolPlan, PoolSettings
@@ -169,6 +170,8 @@ def _fingerprint(
         "key": public_key_text(key),
         "torch": torch.__version__,
     }
+    if largest_factor(inference.card.input.unit_shape) > 1:
+        decisive["growing"] = 1
     if (recipe := PROTECTIONS.get(plan.protection).recipe) > 1:
         decisive["recipe"] = recipe
     return fingerprint(decisive)

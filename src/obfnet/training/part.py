@@ -18,13 +18,13 @@ from obfnet.core.errors import TrainingError
 from obfnet.core.files import sha256_hex
 from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
-from obfnet.data.table import Split
 from obfnet.export import pool_onnx
 from obfnet.fitting import Budget, Checkpoint, processor, run_schedule
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
+from obfnet.training.growing import Growth, growth_factor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
@@ -164,7 +164,7 @@ def _sound_networks(
         own = checkpoint
         if attempt and checkpoint is not None:
             own = replace(checkpoint, fingerprint=f"{checkpoint.fingerprint}-{attempt}")
-        _train_together(networks, protection, dataset.train, inference, plan, own, progress, place, cores)
+        _train_together(networks, protection, dataset, inference, plan, own, progress, place, cores)
         fault = None
         for number, network in zip(left, networks, strict=True):
             protection.settle(network, some)
@@ -196,7 +196,7 @@ def _fresh_networks(
 def _train_together(
     networks: nn.ModuleList,
     protection: Protection,
-    train: Split,
+    dataset: Dataset,
     inference: InferenceNetwork,
     plan: PoolPlan,
     checkpoint: Checkpoint | None,
@@ -204,6 +204,7 @@ def _train_together(
     place: torch.device,
     cores: int,
 ) -> None:
+    train, spec = dataset.train, inference.card.input
     labels = torch.tensor(train.labels)
     attribute = None if train.attribute is None else torch.tensor(train.attribute)
     networks.train().to(place)
@@ -224,17 +225,27 @@ def _train_together(
         else f"train {len(networks)} of {plan.count} obfuscation networks",
     )
     threads = torch.get_num_threads()
+    factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
+    growth = Growth(factor, plan.schedule.steps(len(labels)))
+    if factor > 1:
+        progress.say(
+            f"the inference network answers much the same of pictures averaged by {factor}x{factor}: it is "
+            "asked about these first, which is faster, and about whole ones last"
+        )
     # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
     alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
     # A core a network: networks need not wait for one another as the threads of one operation must. A
     # larger joint batch would be slower, since it falls out of the processor's caches.
     single_threaded = partial(torch.set_num_threads, 1)
+    # One network may have what two would share.
+    room = ROOM_BYTES * (2 if plan.count == 1 else 1)
     frozen = FrozenNetwork(
         inference.network,
-        inference.card.input.unit_shape,
-        integer=inference.card.input.dtype == "uint8",
+        spec.unit_shape,
+        integer=spec.dtype == "uint8",
         precision=precision_of(inference.card.architecture),
         place=place,
+        room_bytes=room,
     )
     if frozen.at_once < plan.schedule.batch_size:
         progress.say(
@@ -242,7 +253,7 @@ def _train_together(
             f"is asked {frozen.at_once} samples at a time and not {plan.schedule.batch_size}, which takes "
             "longer and gives the same"
         )
-    kept = min(ROOM_BYTES, frozen.sample_bytes * plan.schedule.batch_size) or 1
+    kept = min(room, frozen.sample_bytes * plan.schedule.batch_size) or 1
     at_once = min(cores, len(networks), max(1, _MOST_BYTES // kept))
     with frozen, ThreadPoolExecutor(at_once, initializer=single_threaded) as pool:
 
@@ -252,11 +263,13 @@ def _train_together(
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
             )
+            frozen.factor = growth.next()
             descended = partial(descend, batch=batch, answer=frozen)
             return sum((map if alone else pool.map)(descended, networks)) / len(networks)
 
         try:
-            run_schedule(networks, step, samples=len(labels), budget=budget)
+            trained = nn.ModuleList([*networks, growth]) if factor > 1 else networks
+            run_schedule(trained, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)
     networks.eval().cpu()

@@ -1,0 +1,138 @@
+"""A large inference network is asked about averaged samples first, where it answers much the same of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from torch import Tensor, nn
+
+from obfnet.core.progress import Silent
+from obfnet.data.arrays import array_dataset
+from obfnet.data.case import Dataset
+from obfnet.fitting import Checkpoint, Schedule
+from obfnet.training.growing import growth_factor
+from obfnet.training.inference import InferenceCard, InferenceNetwork
+from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+
+SIDE, BATCH, STEPS = 192, 8, 10
+SETTINGS = PoolSettings(
+    architecture="conv", hidden=4, count=1, schedule=Schedule(epochs=STEPS * BATCH / 80, batch_size=BATCH)
+)
+SHAPE = (3, SIDE, SIDE)
+
+
+class Brightness(nn.Module):
+    """Dark or bright, of pictures of any size; notes the size of those that training asks about."""
+
+    def __init__(self, sides: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        self.only, self.asked = sides, list[int]()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        side = samples.shape[-1]
+        if self.only and side not in self.only:
+            raise RuntimeError(f"a side of {self.only}")
+        # One sample alone is passed to see what a pass keeps.
+        if samples.requires_grad and len(samples) > 1:
+            self.asked.append(side)
+        mean = samples.mean((1, 2, 3))
+        return 8 * torch.stack([0.5 - mean, mean - 0.5], 1)
+
+
+class Sharpness(Brightness):
+    """Whether neighbouring columns differ: nothing that an averaged picture tells."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        super().forward(samples)
+        edges = samples.diff(dim=3).abs().mean((1, 2, 3))
+        return torch.stack([0.3 - edges, edges - 0.3], 1)
+
+
+class Stopped(Silent):
+    """Ctrl-C in a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def advance(self, done: int, note: str = "") -> None:
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+class Recorder(Silent):
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Dataset:
+    random = np.random.default_rng(0)
+    labels = np.arange(100) % 2
+    level = np.where(labels, 190, 60)[:, None, None, None]
+    # Stripes a pixel wide in every other pair: averaged away.
+    stripes = np.where((np.arange(100) // 2 % 2 == 0)[:, None], (np.arange(SIDE) % 2) * 120 - 60, 0)
+    noise = random.integers(-20, 20, (100, *SHAPE))
+    return array_dataset((level + stripes[:, None, None, :] + noise).clip(0, 255).astype(np.uint8), labels)
+
+
+def inference_of(network: nn.Module, data: Dataset, folder: Path) -> InferenceNetwork:
+    card = InferenceCard(
+        format_version=1,
+        id="0" * 64,
+        case=data.spec.name,
+        split=data.split,
+        architecture="own",
+        input=data.spec.input,
+        classes=data.spec.classes,
+        weights_sha256="0" * 64,
+        validation_accuracy=1.0,
+        seed=0,
+        fingerprint="0" * 64,
+    )
+    return InferenceNetwork(card=card, network=network.eval(), folder=folder)
+
+
+def trained(network: Brightness, data: Dataset, out: Path, progress: Silent) -> bytes:
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    inference = inference_of(network, data, out)
+    train_obfuscation(data, inference, out=out, key=key, settings=SETTINGS, progress=progress)
+    return next(out.glob("*.obfnet")).read_bytes()
+
+
+def test_four_fifths_of_the_steps_are_about_averaged_pictures(pictures: Dataset, tmp_path: Path) -> None:
+    network, told = Brightness(), Recorder()
+    trained(network, pictures, tmp_path, told)
+    assert network.asked == [SIDE // 2] * (STEPS * 4 // 5) + [SIDE] * (STEPS // 5)
+    assert any("averaged by 2x2" in line for line in told.lines)
+
+
+def test_a_network_of_one_size_is_asked_about_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:
+    network, told = Brightness((SIDE,)), Recorder()
+    trained(network, pictures, tmp_path, told)
+    assert network.asked == [SIDE] * STEPS
+    assert not any("averaged" in line for line in told.lines)
+
+
+def test_a_network_that_looks_at_details_is_asked_about_whole_pictures(pictures: Dataset) -> None:
+    assert growth_factor(Brightness(), pictures.validation, SHAPE) == 2
+    assert growth_factor(Sharpness(), pictures.validation, SHAPE) == 1
+
+
+def test_a_stopped_training_goes_on_at_the_size_that_is_next(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Checkpoint.__init__.__kwdefaults__, "every_s", 0.0)
+    whole = trained(Brightness(), pictures, tmp_path / "whole", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        trained(Brightness(), pictures, tmp_path / "stopped", Stopped(9))
+    resumed = Brightness()
+    assert trained(resumed, pictures, tmp_path / "stopped", Silent()) == whole
+    # Step 9 was not saved: it is done again.
+    assert resumed.asked == [SIDE, SIDE]
