@@ -22,6 +22,8 @@ _STEM_STRIDES: Final = (2, 4, 8)
 _WIDE_ENOUGH: Final = 6
 _WIDEST: Final = 1024
 _GRID: Final = 2
+# A larger picture is averaged down first: its details cost most and tell such small networks least.
+_MOST_SIDE: Final = 128
 
 
 @final
@@ -29,7 +31,8 @@ class DeviceOnlyClassifier(nn.Module):
     """Three strided convolutions with batch normalisation and ReLU, then scores.
 
     Grey samples are scored place by place, since digits and spectra are aligned; colour photographs, whose
-    subject may be anywhere, by averages over a grid of 2x2.
+    subject may be anywhere, by averages over a grid of 2x2. Pictures of more than 128 pixels on their shorter
+    side are averaged down to at most as many.
 
     Args:
         shape: Channels, height and width of a sample.
@@ -42,11 +45,13 @@ class DeviceOnlyClassifier(nn.Module):
     def __init__(self, shape: Shape, classes: int, *, width: int, top: int, stride: int) -> None:
         super().__init__()
         channels, *sides = shape
+        smaller = -(-min(sides) // _MOST_SIDE)
         # What is left of each side is rounded up at every stride.
-        height, breadth = (-(-side // (4 * stride)) for side in sides)
+        height, breadth = (-(-side // (4 * stride * smaller)) for side in sides)
         window = (-(-height // _GRID), -(-breadth // _GRID)) if channels > 1 else (1, 1)
         places = -(-height // window[0]) * -(-breadth // window[1])
         self.layers = nn.Sequential(
+            *([nn.AvgPool2d(smaller, ceil_mode=True)] if smaller > 1 else []),
             *_normalised(channels, width, stride=stride),
             *_normalised(width, 2 * width, stride=2),
             *_normalised(2 * width, top, stride=2),
@@ -87,7 +92,8 @@ def device_only_within(shape: Shape, classes: int, max_macs: int) -> DeviceOnlyC
 
     # The last map must keep more than one place; the finest stem is there for samples too small for any.
     finest, *coarse = _STEM_STRIDES
-    strides = [finest, *(stride for stride in coarse if min(shape[1:]) > 4 * stride)]
+    shortest = min(*shape[1:], _MOST_SIDE)
+    strides = [finest, *(stride for stride in coarse if shortest > 4 * stride)]
     width, stride = 0, finest
     for coarser in strides:
         if width >= _WIDE_ENOUGH:
