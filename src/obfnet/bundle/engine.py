@@ -4,6 +4,8 @@ Imported only when a graph is run, since loading the engine takes longer than ev
 a device runs its checked graphs with is another matter (`edge`).
 """
 
+import contextlib
+import ctypes
 from functools import cache
 from typing import Any, Final
 
@@ -37,6 +39,25 @@ def start_limited_session(graph: bytes) -> Any:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.use_env_allocators", "1")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def shrinking_run() -> Any:
+    """Options of the last run of a limited session: the memory that its runs took is let go."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+def give_back_memory() -> None:
+    """Asks the C library to return what was let go to the system, where it has a call for that (glibc).
+
+    It keeps large blocks that were freed once, for the next one: a device checks a bundle and then needs
+    little. Takes long in a process with much memory.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.bundle.chance import no_chance
-from obfnet.bundle.engine import start_limited_session
+from obfnet.bundle.engine import give_back_memory, shrinking_run, start_limited_session
 from obfnet.bundle.steps import refused
 from obfnet.core.errors import InputError
 from obfnet.core.spec import InputSpec, Samples
@@ -29,6 +29,7 @@ _MIN_OUTPUTS: Final = 32
 _PAIRS_AT_ONCE: Final = 1 << 19
 # A device has little memory: samples of a camera's size are compared in parts.
 _VALUES_AT_ONCE: Final = 1 << 13
+_MANY_VALUES: Final = 1 << 16
 
 Levels = npt.NDArray[np.uint8]
 
@@ -64,11 +65,11 @@ def check_outputs(graph: bytes, spec: InputSpec, *, seed: int = 0) -> None:
     except Exception as exc:  # the engine's errors share no base of their own
         raise refused("runs", expected, f"{type(exc).__name__} on loading it", remedy) from exc
 
-    def run(samples: Samples) -> Samples:
+    def run(samples: Samples, options: Any = None) -> Samples:
         # 23. runs
         try:
             feed = {session.get_inputs()[0].name: samples, **no_chance(session, len(samples))}
-            (obfuscated,) = session.run(None, feed)
+            (obfuscated,) = session.run(None, feed, options)
         except Exception as exc:
             raise refused("runs", expected, f"{type(exc).__name__} on running it", remedy) from exc
         # 24. outputs
@@ -91,8 +92,13 @@ def check_outputs(graph: bytes, spec: InputSpec, *, seed: int = 0) -> None:
     _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=1))
     batch = min(PROBES, max(2, _MAX_BATCH_VALUES // spec.values))
     _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=batch))
-    noise *= random.integers(0, 2, noise.shape, dtype=np.uint8)
+    for place in range(PROBES):
+        noise[place] *= random.integers(0, 2, spec.values, dtype=np.uint8)
     _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=1))
+    if spec.values >= _MANY_VALUES:
+        run(_samples(noise[:1], spec), shrinking_run())
+        del session, noise
+        give_back_memory()
 
 
 def _plain_samples(spec: InputSpec) -> Iterator[Samples]:
