@@ -18,6 +18,7 @@ from obfnet import Device, UnsafeRawPassthrough, evaluate
 from obfnet.bundle import Trust, read_pool, write_pool
 from obfnet.core.errors import UsageError
 from obfnet.core.files import sha256_hex
+from obfnet.core.progress import Silent
 from obfnet.data.cases import load_case
 from obfnet.edge import ObfuscationSession
 from tests.e2e.command import obfnet, start
@@ -207,6 +208,31 @@ def test_a_part_is_never_taken_for_the_whole(single, url, tmp_path):
     assert spent.code == 1
     assert "nothing was sent" in spent.complaint
     assert spent.out == ""
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_server_that_dies_on_the_way_leaves_the_figures_until_then(single, model, raw):
+    running = start("serve", model, "--port", "0", "--grpc-port", "0", "--json")
+    url = json.loads(running.wait_for('"url"'))["url"]
+
+    class Killing(Silent):
+        answers = 0
+
+        def advance(self, done, note=""):
+            self.answers += 1
+            if self.answers == 5 + 20 * raw:
+                running.send(signal.SIGKILL)
+                running.finish(20)
+
+    pool = read_pool(single, trust=Trust(explicit=(PUBLIC_KEY,)))
+    with Device(pool, url, timeout_s=5) as device, UnsafeRawPassthrough(url, pool.input) as plain:
+        found = evaluate(device, "digits", raw=plain if raw else None, samples=20, progress=Killing())
+    assert not found.complete
+    assert found.figures["samples"]["asked"] == (20 if raw else 5)
+    assert found.figures["accuracy"]["raw"] is None
+    assert found.figures["accuracy"]["obfuscated"] is not None
+    assert found.report.startswith("A PART ONLY, ")
+    assert ("the same samples raw" if raw else "none after 5") in found.report
 
 
 def with_result(pool, folder, model, classes, **more):

@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.bundle import Pool
-from obfnet.core.errors import BackendProtocolError, BudgetSpentError, DataError, UsageError
+from obfnet.core.errors import (
+    BackendError,
+    BackendProtocolError,
+    BudgetSpentError,
+    DataError,
+    ObfNetError,
+    UsageError,
+)
 from obfnet.core.interval import wilson
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.result import provenance
@@ -93,14 +100,14 @@ def evaluate(
         progress: Told of every step.
 
     Returns:
-        The figures. Where the limit of bits was reached on the way they are of the samples until then, and
-        say so (`complete`, `stopped`).
+        The figures. Where the limit of bits was reached on the way, or the backend stopped answering, they
+        are of the samples until then, and say so (`complete`, `stopped`).
 
     Raises:
         UsageError: a case of another shape or with other classes, samples that would share a bundle, or an
             order of labels that nobody knows, without `raw`.
         BudgetSpentError: the limit of bits allows no request.
-        BackendError: the backend could not be asked, or answers with another number of classes.
+        BackendError: the backend answers nothing at all, or with another number of classes.
         ObfNetError: as `load_case` and `Device.infer`.
 
     Does not guarantee: that other samples are answered as well as these; the interval is over samples of the
@@ -133,7 +140,16 @@ def evaluate(
         answers = asked(
             raw, taken(wire, np.arange(count)), progress, batch=batch, task="ask about raw samples"
         )
-        plain = _collected(answers, order).labels
+        try:
+            plain = _collected(answers, order).labels
+        except BackendError as exc:
+            if order.classes is None:
+                raise
+            stopped = BackendError(
+                "answers to the same samples raw",
+                f"none that can be used, {exc.got}",
+                "the figures are of obfuscated samples alone; ask again",
+            )
     truth = None if order.classes is None else order.places[part.labels[:count]]
     figures = {
         **_counted(obfuscated, plain, truth),
@@ -167,7 +183,7 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
     lines = []
     if not figures["complete"]:
         lines.append(
-            f"A PART ONLY, {asked_of['asked']} of {asked_of['wanted']} samples: the limit of bits was reached"
+            f"A PART ONLY, {asked_of['asked']} of {asked_of['wanted']} samples: {figures['stopped']}"
         )
     if figures["cut_as_trained"] is False:
         lines.append(
@@ -306,24 +322,35 @@ def _parsed(path: Path, inference_network_id: str) -> _Made:
 
 def _obfuscated(
     device: Device, wire: AnyRows, batch: int, order: _Order, progress: Progress
-) -> tuple[_Collected, BudgetSpentError | None]:
+) -> tuple[_Collected, ObfNetError | None]:
     done: list[Answer] = []
     stopped = None
     try:
         for answer in asked(device, wire, progress, batch=batch):
             _check_classes(answer, order)
             done.append(answer)
-    except BudgetSpentError as exc:
+    except (BudgetSpentError, BackendError) as exc:
         if not done:
             raise
         count = sum(len(answer.labels) for answer in done)
-        stopped = BudgetSpentError(
-            f"bits for {len(wire)} samples",
+        stopped = _stopped(exc, count, len(wire))
+    return _collected(done, order), stopped
+
+
+def _stopped(exc: BudgetSpentError | BackendError, count: int, wanted: int) -> ObfNetError:
+    """Why the figures are of a part."""
+    if isinstance(exc, BudgetSpentError):
+        return BudgetSpentError(
+            f"bits for {wanted} samples",
             f"the limit after {count}, {exc.got}",
             "the figures are of these alone; ask about fewer, or raise the limit if the person whose data it "
             "is agrees",
         )
-    return _collected(done, order), stopped
+    return BackendError(
+        f"answers to {wanted} samples",
+        f"none after {count}, {exc.got}",
+        "the figures are of these alone; ask again once the backend is there",
+    )
 
 
 def _collected(answers: Iterable[Answer], order: _Order) -> _Collected:
