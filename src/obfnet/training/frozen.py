@@ -26,7 +26,8 @@ class FrozenNetwork:
     last just before the scores. A network that is one function, without layers, has none.
 
     Where a batch would keep too much for its way back, it is passed in parts that are passed once more on the
-    way back: the same gradients, for a third more time.
+    way back: the same gradients, for a third more time. Samples may be averaged down before it is asked
+    (`factor`, the side of the blocks, 1 for none).
 
     Args:
         network: `(N, C, H, W)` in [0, 1] to scores; on `place`, in evaluation mode.
@@ -36,8 +37,6 @@ class FrozenNetwork:
         precision: Of the forward passes.
         place: Processor.
         room_bytes: What one pass may keep for the way back.
-
-    It may be asked about samples averaged down: `factor` is the side of the blocks, 1 for none.
 
     Example:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
