@@ -36,6 +36,9 @@ class ConvolutionalObfuscation(nn.Module):
 
     default_hidden: ClassVar[int] = 24
 
+    any_size: ClassVar[bool] = True
+    """Whether it takes smaller samples than those that it was built for."""
+
     def __init__(self, shape: Shape, hidden: int) -> None:
         super().__init__()
         check_sample_size(shape, height=8, width=8, network="conv")

@@ -21,7 +21,7 @@ from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
 from obfnet.nets.spatial import Layout, layout_of
-from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose
+from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose, Shrinks
 from obfnet.training.spatial import LABEL_SHARE, is_laid_out, spatial_network, spatial_outcome
 
 MOST_BITS: Final = 4_096
@@ -155,6 +155,12 @@ class Coded(Protection):
         if asked:
             loss = loss + functional.cross_entropy(answer(coded.generator(code)), wanted)
         return Outcome(loss=loss, seen=code)
+
+    def shrinks(self, network: nn.Module, factor: int) -> Shrinks | None:
+        """What I is asked, where it is made of blocks that stay blocks."""
+        generator = coded_network(network).generator
+        whole = isinstance(generator, ExactGenerator) and generator.scale % factor == 0
+        return "asked" if whole else None
 
     def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
         """That there are fewer codes than labels, and what accuracy is then possible at best."""

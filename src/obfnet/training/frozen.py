@@ -59,7 +59,7 @@ class FrozenNetwork:
     ) -> None:
         self._network, self._integer = network, integer
         self._precision, self._place = precision, place
-        self.factor = 1
+        self.factor, self._pixels = 1, math.prod(shape[1:])
         zeros = torch.zeros(1, *shape, device=place)
         self._layers = _spaced(_layers_in_order(network, zeros))
         with arithmetic(precision, place):
@@ -86,7 +86,8 @@ class FrozenNetwork:
         return scores, features
 
     def _in_parts(self, samples: Tensor, ask: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        samples, at_once = averaged(samples, self.factor), self.at_once * self.factor**2
+        samples = averaged(samples, self.factor)
+        at_once = self.at_once * self._pixels // math.prod(samples.shape[2:])
         if len(samples) <= at_once:
             return ask(samples)
         again = torch.is_grad_enabled() and samples.requires_grad

@@ -1,7 +1,10 @@
-"""Asks a large inference network about averaged samples first, which is faster, and about whole ones last.
+"""Trains with averaged samples first, which is faster, and with whole ones last.
 
 Most of the time of a training at camera size goes into the inference network. At half of the size it takes a
-quarter of the time, and a network that ends in an average over its last map answers much the same.
+quarter of the time, and a network that ends in an average over its last map answers much the same. What is
+learnt so must hold at the full size: a convolutional network sees averaged samples itself, and one that makes
+a sample of large blocks makes the same blocks. One whose full-size sample were averaged on its way would
+learn patterns that averaging wipes out, and start from nothing at the end.
 """
 
 from typing import Final, final
@@ -15,7 +18,7 @@ from obfnet.data.table import Split
 from obfnet.training.classifier import answers
 
 _SMALLEST_SIDE: Final = 96
-_SHARE: Final = 0.8
+_SHARE: Final = 0.75
 _LOOKED_AT: Final = 128
 _ALIKE: Final = 0.9
 
@@ -25,11 +28,11 @@ class Growth(nn.Module):
     """By how much samples are averaged down, step by step of a training.
 
     Args:
-        factor: Side of the blocks of pixels that are averaged in the first four fifths; 1 for none.
+        factor: Side of the blocks of pixels that are averaged in the first three quarters; 1 for none.
         steps: Of the whole training.
 
-    Source: smaller pictures first is *progressive resizing*, here of what the inference network is asked;
-        after Howard 2018, *Training ImageNet in 3 hours for 25 minutes*.
+    Source: smaller pictures first is *progressive resizing*; Howard 2018, *Training ImageNet in 3 hours for
+        25 minutes*.
     """
 
     taken: Tensor

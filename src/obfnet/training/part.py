@@ -24,7 +24,7 @@ from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
-from obfnet.training.growing import Growth, growth_factor
+from obfnet.training.growing import Growth, averaged, growth_factor
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
@@ -226,11 +226,12 @@ def _train_together(
     )
     threads = torch.get_num_threads()
     factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
-    growth = Growth(factor, plan.schedule.steps(len(labels)))
-    if factor > 1:
+    shrinks = protection.shrinks(networks[0], factor) if factor > 1 else None
+    growth = Growth(factor if shrinks else 1, plan.schedule.steps(len(labels)))
+    if shrinks:
         progress.say(
-            f"the inference network answers much the same of pictures averaged by {factor}x{factor}: it is "
-            "asked about these first, which is faster, and about whole ones last"
+            f"the inference network answers much the same of pictures averaged by {factor}x{factor}: these "
+            "come first, which is faster, and whole ones last"
         )
     # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
     alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
@@ -258,17 +259,19 @@ def _train_together(
     with frozen, ThreadPoolExecutor(at_once, initializer=single_threaded) as pool:
 
         def step(rows: Tensor) -> float:
+            now = growth.next()
+            raw = augmented(unit_tensor(train.samples[rows.numpy()]), plan.augmentation)
+            frozen.factor = now if shrinks == "asked" else 1
             batch = Batch(
-                raw=augmented(unit_tensor(train.samples[rows.numpy()]), plan.augmentation).to(place),
+                raw=averaged(raw, now if shrinks == "samples" else 1).to(place),
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
             )
-            frozen.factor = growth.next()
             descended = partial(descend, batch=batch, answer=frozen)
             return sum((map if alone else pool.map)(descended, networks)) / len(networks)
 
         try:
-            trained = nn.ModuleList([*networks, growth]) if factor > 1 else networks
+            trained = nn.ModuleList([*networks, growth]) if shrinks else networks
             run_schedule(trained, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)

@@ -1,5 +1,6 @@
-"""A large inference network is asked about averaged samples first, where it answers much the same of them."""
+"""Training at camera size starts with averaged samples, where the same holds for whole ones."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from obfnet.training.growing import growth_factor
 from obfnet.training.inference import InferenceCard, InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 
-SIDE, BATCH, STEPS = 192, 8, 10
+SIDE, BATCH, STEPS = 192, 8, 12
 SETTINGS = PoolSettings(
     architecture="conv", hidden=4, count=1, schedule=Schedule(epochs=STEPS * BATCH / 80, batch_size=BATCH)
 )
@@ -99,18 +100,35 @@ def inference_of(network: nn.Module, data: Dataset, folder: Path) -> InferenceNe
     return InferenceNetwork(card=card, network=network.eval(), folder=folder)
 
 
-def trained(network: Brightness, data: Dataset, out: Path, progress: Silent) -> bytes:
+def trained(
+    network: Brightness, data: Dataset, out: Path, progress: Silent, settings: PoolSettings = SETTINGS
+) -> bytes:
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     inference = inference_of(network, data, out)
-    train_obfuscation(data, inference, out=out, key=key, settings=SETTINGS, progress=progress)
+    train_obfuscation(data, inference, out=out, key=key, settings=settings, progress=progress)
     return next(out.glob("*.obfnet")).read_bytes()
 
 
-def test_four_fifths_of_the_steps_are_about_averaged_pictures(pictures: Dataset, tmp_path: Path) -> None:
+def test_three_quarters_of_the_steps_are_about_averaged_pictures(pictures: Dataset, tmp_path: Path) -> None:
     network, told = Brightness(), Recorder()
     trained(network, pictures, tmp_path, told)
-    assert network.asked == [SIDE // 2] * (STEPS * 4 // 5) + [SIDE] * (STEPS // 5)
+    assert network.asked == [SIDE // 2] * 9 + [SIDE] * 3
     assert any("averaged by 2x2" in line for line in told.lines)
+
+
+def test_a_sample_of_large_blocks_is_averaged_where_it_is_asked_about(
+    pictures: Dataset, tmp_path: Path
+) -> None:
+    network = Brightness()
+    trained(network, pictures, tmp_path, Silent(), replace(SETTINGS, protection="coded", bits=8))
+    # Such a network is asked in every third step.
+    assert network.asked == [SIDE // 2] * 3 + [SIDE]
+
+
+def test_opponents_of_whole_pictures_keep_them_whole(pictures: Dataset, tmp_path: Path) -> None:
+    network = Brightness()
+    trained(network, pictures, tmp_path, Silent(), replace(SETTINGS, protection="adversarial"))
+    assert network.asked == [SIDE] * STEPS
 
 
 def test_a_network_of_one_size_is_asked_about_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:
@@ -131,8 +149,8 @@ def test_a_stopped_training_goes_on_at_the_size_that_is_next(
     monkeypatch.setitem(Checkpoint.__init__.__kwdefaults__, "every_s", 0.0)
     whole = trained(Brightness(), pictures, tmp_path / "whole", Silent())
     with pytest.raises(KeyboardInterrupt):
-        trained(Brightness(), pictures, tmp_path / "stopped", Stopped(9))
+        trained(Brightness(), pictures, tmp_path / "stopped", Stopped(11))
     resumed = Brightness()
     assert trained(resumed, pictures, tmp_path / "stopped", Silent()) == whole
-    # Step 9 was not saved: it is done again.
+    # Step 11 was not saved: it is done again.
     assert resumed.asked == [SIDE, SIDE]
