@@ -5,17 +5,24 @@ This one sees a sample at a quarter of its resolution, and rebuilds one of its s
 leads around it. Like the paper's, it limits nothing by itself: that is an affair of a protection.
 """
 
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from obfnet.nets import Shape, check_sample_size
 
+_CAMERA_SIDE: Final = 192
+
 
 @final
 class ConvolutionalObfuscation(nn.Module):
     """Two strided convolutions down, one depthwise-separable block, two pixel shuffles up, sigmoid.
+
+    Built for pictures of 192 pixels or more it starts as smooth as it can: with random weights the pixel
+    shuffles draw a checkerboard, and a deep inference network sees nothing but checks, so that training at
+    a fraction of the size does not begin.
 
     At the default width 21,396 parameters for colour at any size; 7.8 million multiply-accumulates at
     3x64x64 and 1.96 million at 3x32x32.
@@ -26,6 +33,9 @@ class ConvolutionalObfuscation(nn.Module):
 
     Raises:
         UsageError: a side of `shape` is below 8.
+
+    Source: weights that are alike for the pixels of a shuffle are those of Aitken et al. 2017, *Checkerboard
+        artifact free sub-pixel convolution*.
 
     Differs from paper: not the paper's at all. No bottleneck narrower than the sample at the default
         width, no fully connected layer; the range is kept by a sigmoid, not by a cut, so that no value
@@ -58,6 +68,10 @@ class ConvolutionalObfuscation(nn.Module):
             nn.Conv2d(hidden, 4 * channels, 3, padding=1),
             nn.PixelShuffle(2),
         )
+        if min(shape[1:]) >= _CAMERA_SIDE:
+            for layer in self.up:
+                if isinstance(layer, nn.Conv2d):
+                    _start_smooth(layer)
 
     def forward(self, raw: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C H W"]:
         """Obfuscated samples in [0, 1]."""
@@ -73,3 +87,10 @@ class ConvolutionalObfuscation(nn.Module):
 def normalised(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:
     """A convolution, batch normalisation and ReLU."""
     return convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()
+
+
+def _start_smooth(before_shuffle: nn.Conv2d) -> None:
+    """Gives the four outputs that become a block of pixels the weights of the first."""
+    with torch.no_grad():
+        for values in before_shuffle.parameters():
+            values.copy_(values[::4].repeat_interleave(4, dim=0))

@@ -171,7 +171,7 @@ def _fingerprint(
         "torch": torch.__version__,
     }
     if largest_factor(inference.card.input.unit_shape) > 1:
-        decisive["growing"] = 2
+        decisive["growing"] = 3
     if (recipe := PROTECTIONS.get(plan.protection).recipe) > 1:
         decisive["recipe"] = recipe
     return fingerprint(decisive)

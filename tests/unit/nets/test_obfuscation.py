@@ -1,4 +1,4 @@
-"""Obfuscation networks with dropout: in training mode only, and replayed from the network's own state."""
+"""Obfuscation networks: dropout in training alone, replayed from the network's own state; how they start."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from obfnet.nets import ObfuscationArchitecture
+from obfnet.nets.convolutional_obfuscation import ConvolutionalObfuscation
 from obfnet.nets.obfuscation import ObfuscationCNN, ObfuscationMLP, ReplayableDropout
 from obfnet.nets.signs import SIGN_OBFUSCATION_CNN, SIGN_OBFUSCATION_MLP
 from obfnet.nets.speech import SpeechObfuscationCNN
@@ -92,3 +93,13 @@ def test_the_rates_of_dropout_are_the_papers() -> None:
     assert rates(SIGN_OBFUSCATION_MLP(SHAPE, 8)) == [0.4]
     assert rates(SIGN_OBFUSCATION_CNN(SHAPE, 8)) == [0.25, 0.4]
     assert rates(SpeechObfuscationCNN(SHAPE, 8)) == [0.25, 0.15]
+
+
+@pytest.mark.parametrize(("side", "smooth"), [(192, True), (64, False)])
+def test_camera_pictures_start_without_a_checkerboard(side: int, smooth: bool) -> None:
+    torch.manual_seed(0)
+    network = ConvolutionalObfuscation((3, side, side), 4).eval()
+    made = network(torch.rand(1, 3, side, side))
+    # The four pixels of the last shuffle are one.
+    blocks = made.unfold(2, 2, 2).unfold(3, 2, 2)
+    assert bool((blocks == blocks[..., :1, :1]).all()) == smooth
