@@ -4,7 +4,7 @@ All of them work on float tensors in [0, 1], `(N, C, H, W)`. Integer wire types 
 `export`; training is an affair of `training`. Two registries name the architectures of the command line.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from torch import nn
@@ -14,6 +14,9 @@ from obfnet.core.registry import Registry
 
 Shape = tuple[int, int, int]
 """Channels, height and width of a sample."""
+
+CAMERA_SIDE: Final = 192
+"""Pictures with no shorter side are of a camera's size: they are trained otherwise, since they cost more."""
 
 
 class ObfuscationArchitecture(Protocol):
@@ -81,3 +84,13 @@ another architecture or larger samples
             f"{shape[1]}x{shape[2]}",
             "choose another architecture or larger samples",
         )
+
+
+def is_camera_size(shape: Sequence[int]) -> bool:
+    """Whether samples of this shape, channels first, are of a camera's size.
+
+    Example:
+        >>> is_camera_size((3, 224, 224)), is_camera_size((3, 64, 224))
+        (True, False)
+    """
+    return min(shape[1:]) >= CAMERA_SIDE

@@ -5,15 +5,13 @@ This one sees a sample at a quarter of its resolution, and rebuilds one of its s
 leads around it. Like the paper's, it limits nothing by itself: that is an affair of a protection.
 """
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from obfnet.nets import Shape, check_sample_size
-
-_CAMERA_SIDE: Final = 192
+from obfnet.nets import Shape, check_sample_size, is_camera_size
 
 
 @final
@@ -68,7 +66,7 @@ class ConvolutionalObfuscation(nn.Module):
             nn.Conv2d(hidden, 4 * channels, 3, padding=1),
             nn.PixelShuffle(2),
         )
-        if min(shape[1:]) >= _CAMERA_SIDE:
+        if is_camera_size(shape):
             for layer in self.up:
                 if isinstance(layer, nn.Conv2d):
                     _start_smooth(layer)

@@ -26,7 +26,6 @@ from obfnet.training.protections import (
     Protection,
     Published,
     Purpose,
-    Shrinks,
 )
 
 _OPPONENTS: Final = 2
@@ -84,11 +83,6 @@ class Adversarial(Protection):
     def obfuscation_of(self, network: nn.Module) -> nn.Module:
         """Without the opponents."""
         return self._under.obfuscation_of(_checked(network).obfuscation)
-
-    def shrinks(self, network: nn.Module, factor: int) -> Shrinks | None:
-        """As of the protection under it, where opponents see whole samples."""
-        under = self._under.shrinks(_checked(network).obfuscation, factor)
-        return under if under == "asked" else None
 
     def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
         """As of the protection under it."""

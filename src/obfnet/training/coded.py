@@ -16,18 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
-from obfnet.nets import Shape
+from obfnet.nets import Shape, is_camera_size
 from obfnet.nets.channels import Signs
 from obfnet.nets.coded import CodedObfuscation, ExactGenerator
 from obfnet.nets.coded_encoders import WordEncoder, coded_encoder
 from obfnet.nets.spatial import Layout, layout_of
-from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose, Shrinks
+from obfnet.training.protections import Answer, Batch, Limits, Outcome, Protection, Purpose
 from obfnet.training.spatial import LABEL_SHARE, is_laid_out, spatial_network, spatial_outcome
 
 MOST_BITS: Final = 4_096
 _LONGEST_WORDS: Final = 256
 _TRIES: Final = 400
 _AT_ONCE: Final = 500
+_CAMERA_STRIDE: Final = 4
 
 
 class Coded(Protection):
@@ -136,7 +137,8 @@ class Coded(Protection):
 
         Half of what is wanted is the label, half I's answer to raw samples. I is asked in some of the steps
         only (`asked_every`), and takes most of the time of these; in the others the encoder learns from the
-        labels alone. A code that is laid out is trained otherwise: `spatial_outcome`.
+        labels alone. At camera size it is asked about every fourth sample of these steps: codes are few, and
+        are soon seen. A code that is laid out is trained otherwise: `spatial_outcome`.
         """
         coded = coded_network(network)
         if is_laid_out(coded):
@@ -147,20 +149,16 @@ class Coded(Protection):
         wanted = functional.one_hot(batch.labels, scores.shape[1]).float()
         asked = int(steps) % self.asked_every == 0
         steps += 1
+        some = slice(None, None, _CAMERA_STRIDE if is_camera_size(batch.raw.shape[1:]) else 1)
         if asked:
             with torch.no_grad():
-                wanted = torch.lerp(answer(batch.raw).softmax(1), wanted, LABEL_SHARE)
+                wanted[some] = torch.lerp(answer(batch.raw[some]).softmax(1), wanted[some], LABEL_SHARE)
         code = coded.code(decided)
         loss = functional.cross_entropy(scores, wanted)
         if asked:
-            loss = loss + functional.cross_entropy(answer(coded.generator(code)), wanted)
+            answered = answer(coded.generator(code[some]))
+            loss = loss + functional.cross_entropy(answered, wanted[some])
         return Outcome(loss=loss, seen=code)
-
-    def shrinks(self, network: nn.Module, factor: int) -> Shrinks | None:
-        """What I is asked, where it is made of blocks that stay blocks."""
-        generator = coded_network(network).generator
-        whole = isinstance(generator, ExactGenerator) and generator.scale % factor == 0
-        return "asked" if whole else None
 
     def warning(self, classes: int, labels: npt.NDArray[np.int64]) -> str | None:
         """That there are fewer codes than labels, and what accuracy is then possible at best."""

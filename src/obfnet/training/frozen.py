@@ -11,7 +11,6 @@ from torch.utils.checkpoint import checkpoint
 
 from obfnet.fitting import Precision, arithmetic
 from obfnet.nets.mode import evaluating
-from obfnet.training.growing import averaged
 
 ROOM_BYTES: Final = 3 * 2**29
 """What one pass may keep for the way back: the same everywhere, so that the same parts are asked."""
@@ -26,12 +25,11 @@ class FrozenNetwork:
     last just before the scores. A network that is one function, without layers, has none.
 
     Where a batch would keep too much for its way back, it is passed in parts that are passed once more on the
-    way back: the same gradients, for a third more time. Samples may be averaged down before it is asked
-    (`factor`, the side of the blocks, 1 for none).
+    way back: the same gradients, for a third more time.
 
     Args:
         network: `(N, C, H, W)` in [0, 1] to scores; on `place`, in evaluation mode.
-        shape: Channels, height and width of a sample.
+        shape: Channels, height and width of a sample; smaller ones may be asked about too.
         integer: Whether the wire's type is uint8: samples are rounded, with gradients straight through
             (Bengio et al. 2013, *Estimating or propagating gradients through stochastic neurons*).
         precision: Of the forward passes.
@@ -59,7 +57,7 @@ class FrozenNetwork:
     ) -> None:
         self._network, self._integer = network, integer
         self._precision, self._place = precision, place
-        self.factor, self._pixels = 1, math.prod(shape[1:])
+        self._pixels = math.prod(shape[1:])
         zeros = torch.zeros(1, *shape, device=place)
         self._layers = _spaced(_layers_in_order(network, zeros))
         with arithmetic(precision, place):
@@ -86,7 +84,6 @@ class FrozenNetwork:
         return scores, features
 
     def _in_parts(self, samples: Tensor, ask: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        samples = averaged(samples, self.factor)
         at_once = self.at_once * self._pixels // math.prod(samples.shape[2:])
         if len(samples) <= at_once:
             return ask(samples)

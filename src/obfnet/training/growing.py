@@ -1,10 +1,10 @@
 """Trains with averaged samples first, which is faster, and with whole ones last.
 
 Most of the time of a training at camera size goes into the inference network. At half of the size it takes a
-quarter of the time, and a network that ends in an average over its last map answers much the same. What is
-learnt so must hold at the full size: a convolutional network sees averaged samples itself, and one that makes
-a sample of large blocks makes the same blocks. One whose full-size sample were averaged on its way would
-learn patterns that averaging wipes out, and start from nothing at the end.
+quarter of the time, and a network that ends in an average over its last map answers much the same. A
+convolutional network that sees averaged samples itself learns what holds at the full size. One that makes a
+whole sample, of which the inference network is shown an average, does not: not where averaging wipes out what
+it draws, and not where it draws large blocks, which at twice the size are something else.
 """
 
 from typing import Final, final
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.data.table import Split
+from obfnet.nets import CAMERA_SIDE
 from obfnet.training.classifier import answers
 
-_SMALLEST_SIDE: Final = 96
+_SMALLEST_SIDE: Final = CAMERA_SIDE // 2
 _SHARE: Final = 0.75
 _LOOKED_AT: Final = 128
 _ALIKE: Final = 0.9

@@ -225,10 +225,11 @@ def _train_together(
         else f"train {len(networks)} of {plan.count} obfuscation networks",
     )
     threads = torch.get_num_threads()
-    factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
-    shrinks = protection.shrinks(networks[0], factor) if factor > 1 else None
-    growth = Growth(factor if shrinks else 1, plan.schedule.steps(len(labels)))
-    if shrinks:
+    factor = 1
+    if protection.any_size and getattr(networks[0], "any_size", False):
+        factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
+    growth = Growth(factor, plan.schedule.steps(len(labels)))
+    if factor > 1:
         progress.say(
             f"the inference network answers much the same of pictures averaged by {factor}x{factor}: these "
             "come first, which is faster, and whole ones last"
@@ -259,11 +260,9 @@ def _train_together(
     with frozen, ThreadPoolExecutor(at_once, initializer=single_threaded) as pool:
 
         def step(rows: Tensor) -> float:
-            now = growth.next()
-            raw = augmented(unit_tensor(train.samples[rows.numpy()]), plan.augmentation)
-            frozen.factor = now if shrinks == "asked" else 1
+            raw = averaged(unit_tensor(train.samples[rows.numpy()]), growth.next())
             batch = Batch(
-                raw=averaged(raw, now if shrinks == "samples" else 1).to(place),
+                raw=augmented(raw, plan.augmentation).to(place),
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
             )
@@ -271,7 +270,7 @@ def _train_together(
             return sum((map if alone else pool.map)(descended, networks)) / len(networks)
 
         try:
-            trained = nn.ModuleList([*networks, growth]) if shrinks else networks
+            trained = nn.ModuleList([*networks, growth]) if factor > 1 else networks
             run_schedule(trained, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from obfnet.core.errors import UsageError
-from obfnet.data.case import Dataset
+from obfnet.data.case import CaseSpec, Dataset
 from obfnet.fitting import Schedule
-from obfnet.nets import OBFUSCATION_ARCHITECTURES
+from obfnet.nets import OBFUSCATION_ARCHITECTURES, is_camera_size
+from obfnet.training.protections import PROTECTIONS
 from obfnet.training.recipes import obfuscation_schedule
 
 
@@ -60,7 +61,7 @@ class PoolSettings:
             rich_share=self.rich_share,
             count=self.count,
             schedule=self.schedule or obfuscation_schedule(dataset.spec, protection=self.protection),
-            augmentation=dataset.spec.recipe.obfuscation_augmentation
+            augmentation=_augmentation(dataset.spec, self.protection)
             if self.augmentation is None
             else self.augmentation,
             seed=self.seed,
@@ -71,6 +72,14 @@ class PoolSettings:
             raise UsageError("a pool of at least 1 network", f"{self.count}", "raise --count")
         if self.hidden is not None and self.hidden < 1:
             raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
+
+
+def _augmentation(spec: CaseSpec, protection: str) -> tuple[str, ...]:
+    # At camera size passes are few: all that an inference network is taught to overlook counts at once. Codes
+    # are trained on whole pictures throughout, which cost more to change than to learn from.
+    recipe = spec.recipe
+    averaged = is_camera_size(spec.input.unit_shape) and PROTECTIONS.get(protection).any_size
+    return recipe.augmentation if averaged else recipe.obfuscation_augmentation
 
 
 @dataclass(frozen=True, kw_only=True)

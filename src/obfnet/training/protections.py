@@ -6,7 +6,7 @@ ceiling on what a request can leak; `published` has none.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypedDict, Unpack, final
+from typing import Final, Protocol, TypedDict, Unpack, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,6 @@ from torch.nn import functional
 from obfnet.core.errors import UsageError
 from obfnet.core.registry import Registry
 from obfnet.nets import OBFUSCATION_ARCHITECTURES, Shape
-
-Shrinks = Literal["samples", "asked"]
 
 
 class Answer(Protocol):
@@ -137,6 +135,9 @@ class Protection(ABC):
     width: int = 0
     """How many bits or numbers a device decides for each sample; 0 where none."""
 
+    any_size: bool = False
+    """Whether its networks take other sizes than they were built for where their architecture does."""
+
     times_longer: float = 1.0
     """How many times as long as `published` it trains, unless a schedule is given."""
 
@@ -188,18 +189,6 @@ class Protection(ABC):
         """
         return None
 
-    def shrinks(self, network: nn.Module, factor: int) -> Shrinks | None:
-        """What may be averaged down in a part of the training so that what is learnt holds at the full size.
-
-        Args:
-            network: One that `build` made.
-            factor: Side of the blocks that are averaged.
-
-        Returns:
-            `"samples"`, from the raw one on; `"asked"`, where I is asked; None for neither.
-        """
-        return None
-
     def fault(self, network: nn.Module, raw: Float[Tensor, "N C H W"], classes: int) -> str | None:
         """Why a trained network must not be shipped; None where nothing is wrong.
 
@@ -236,6 +225,7 @@ class Published(Protection):
 
     name = "published"
     budget_bits = None
+    any_size = True
 
     def build(self, purpose: Purpose) -> nn.Module:
         """The architecture itself, unlimited."""
@@ -245,7 +235,3 @@ class Published(Protection):
         """Cross-entropy between the answer to obfuscated samples and the labels."""
         sent = network(batch.raw)
         return Outcome(loss=functional.cross_entropy(answer(sent), batch.labels), seen=sent)
-
-    def shrinks(self, network: nn.Module, factor: int) -> Shrinks | None:
-        """Samples, where the architecture takes them."""
-        return "samples" if getattr(network, "any_size", False) else None

@@ -29,7 +29,7 @@ class Brightness(nn.Module):
 
     def __init__(self, sides: tuple[int, ...] = ()) -> None:
         super().__init__()
-        self.only, self.asked = sides, list[int]()
+        self.only, self.asked, self.counts = sides, list[int](), list[int]()
 
     def forward(self, samples: Tensor) -> Tensor:
         side = samples.shape[-1]
@@ -38,6 +38,7 @@ class Brightness(nn.Module):
         # One sample alone is passed to see what a pass keeps.
         if samples.requires_grad and len(samples) > 1:
             self.asked.append(side)
+            self.counts.append(len(samples))
         mean = samples.mean((1, 2, 3))
         return 8 * torch.stack([0.5 - mean, mean - 0.5], 1)
 
@@ -116,19 +117,34 @@ def test_three_quarters_of_the_steps_are_about_averaged_pictures(pictures: Datas
     assert any("averaged by 2x2" in line for line in told.lines)
 
 
-def test_a_sample_of_large_blocks_is_averaged_where_it_is_asked_about(
-    pictures: Dataset, tmp_path: Path
-) -> None:
+def test_a_code_is_learnt_from_a_quarter_of_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:
     network = Brightness()
     trained(network, pictures, tmp_path, Silent(), replace(SETTINGS, protection="coded", bits=8))
     # Such a network is asked in every third step.
-    assert network.asked == [SIDE // 2] * 3 + [SIDE]
+    assert (network.asked, network.counts) == ([SIDE] * 4, [BATCH // 4] * 4)
 
 
 def test_opponents_of_whole_pictures_keep_them_whole(pictures: Dataset, tmp_path: Path) -> None:
     network = Brightness()
     trained(network, pictures, tmp_path, Silent(), replace(SETTINGS, protection="adversarial"))
     assert network.asked == [SIDE] * STEPS
+
+
+@pytest.mark.parametrize(
+    ("protection", "bits", "changes"),
+    [("published", None, ("flip", "colour")), ("coded", 8, ("flip",)), ("adversarial", None, ("flip",))],
+)
+def test_few_passes_see_all_that_an_inference_network_is_taught(
+    protection: str, bits: int | None, changes: tuple[str, ...], pictures: Dataset
+) -> None:
+    recipe = replace(
+        pictures.spec.recipe, augmentation=("flip", "colour"), obfuscation_augmentation=("flip",)
+    )
+    data = replace(pictures, spec=replace(pictures.spec, recipe=recipe))
+    settings = PoolSettings(architecture="conv", protection=protection, bits=bits)
+    assert settings.for_case(data).augmentation == changes
+    small = replace(data.spec, input=replace(data.spec.input, shape=(3, 64, 64)))
+    assert settings.for_case(replace(data, spec=small)).augmentation == ("flip",)
 
 
 def test_a_network_of_one_size_is_asked_about_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:
