@@ -55,9 +55,8 @@ ADVERSARIAL: Final = (
     replace(_FSD, protection="adversarial"),
     replace(_ASL, protection="adversarial", obfuscation_share=0.2),
     replace(_CIFAR10, protection="adversarial", obfuscation_share=0.2),
-    replace(_CIFAR10, protection="adversarial", bits=1_024, obfuscation_share=0.2),
 )
-"""Published obfuscation trained against opponents, which is measured only, and a code that is laid out."""
+"""Published obfuscation trained against opponents: measured only."""
 
 RANDOMISED: Final = tuple(
     replace(row, obfuscation=obfuscation, protection="randomised", bits=16, epsilon=epsilon)

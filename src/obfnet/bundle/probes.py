@@ -5,6 +5,7 @@ coordinator, would have raw data sent under a good signature. Random probes find
 graph that passes still gives away is what the audit measures.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ _MIN_OUTPUTS: Final = 32
 _PAIRS_AT_ONCE: Final = 1 << 19
 # A device has little memory: samples of a camera's size are compared in parts.
 _VALUES_AT_ONCE: Final = 1 << 13
+# Below this a check takes too little memory to be worth the time of giving it back.
 _MANY_VALUES: Final = 1 << 16
 
 Levels = npt.NDArray[np.uint8]
@@ -96,7 +98,9 @@ def check_outputs(graph: bytes, spec: InputSpec, *, seed: int = 0) -> None:
         noise[place] *= random.integers(0, 2, spec.values, dtype=np.uint8)
     _refuse_copies(noise, _obfuscated(run, noise, spec, watched, batch=1))
     if spec.values >= _MANY_VALUES:
-        run(_samples(noise[:1], spec), shrinking_run())
+        # Nothing is decided by it any more.
+        with contextlib.suppress(Exception):
+            run(_samples(noise[:1], spec), shrinking_run())
         del session, noise
         give_back_memory()
 

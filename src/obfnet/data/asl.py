@@ -51,7 +51,7 @@ CASE: Final = CaseSpec(
         optimiser="sgd",
         # Signs are made with either hand, and of other scenes nothing is known: wide changes.
         augmentation=("flip", "affine", "colour", "erase"),
-        # Through wider changes a fresh O finds no first step: its loss stays at chance.
+        # Through wider changes a fresh O finds no first step at this size: its loss stays at chance.
         obfuscation_augmentation=("flip", "crop"),
     ),
     files=(

@@ -32,7 +32,8 @@ class Recipe:
         obfuscation_epochs: Passes of each obfuscation network.
         optimiser: Of inference networks: `"adam"` or `"sgd"`.
         augmentation: Names of the changes that an inference network's training samples go through, in order.
-        obfuscation_augmentation: The same for obfuscation networks; few samples are soon learnt by heart.
+        obfuscation_augmentation: The same for obfuscation networks, but for those that grow to a camera's
+            size, which go through the others; few samples are soon learnt by heart.
         budget_bits: With how many bits the demo shows that a request can have a ceiling; None where few bits
             do not serve the case well.
     """

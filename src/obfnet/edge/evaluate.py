@@ -18,6 +18,8 @@ from obfnet.bundle import Pool
 from obfnet.core.errors import (
     BackendError,
     BackendProtocolError,
+    BackendRefusedError,
+    BackendUnavailableError,
     BudgetSpentError,
     DataError,
     ObfNetError,
@@ -40,6 +42,9 @@ SAMPLES: Final = 200
 _RESULT: Final = "result.json"
 _SHOWN: Final = 16
 _PARTS: Final = ("train", "validation", "test")
+
+# Who answers otherwise than the protocol says is no backend that stopped answering.
+_ANSWERLESS: Final = (BackendUnavailableError, BackendRefusedError)
 
 Labels = npt.NDArray[np.int64]
 
@@ -136,16 +141,19 @@ def evaluate(
     obfuscated, stopped = _obfuscated(device, wire, batch, order, progress)
     count, spent = len(obfuscated.labels), device.spent_bits
     plain = None
-    if raw is not None:
+    if isinstance(stopped, BackendError):
+        if order.classes is None:
+            raise stopped
+    elif raw is not None:
         answers = asked(
             raw, taken(wire, np.arange(count)), progress, batch=batch, task="ask about raw samples"
         )
         try:
             plain = _collected(answers, order).labels
-        except BackendError as exc:
+        except _ANSWERLESS as exc:
             if order.classes is None:
                 raise
-            stopped = BackendError(
+            stopped = stopped or BackendError(
                 "answers to the same samples raw",
                 f"none that can be used, {exc.got}",
                 "the figures are of obfuscated samples alone; ask again",
@@ -329,7 +337,7 @@ def _obfuscated(
         for answer in asked(device, wire, progress, batch=batch):
             _check_classes(answer, order)
             done.append(answer)
-    except (BudgetSpentError, BackendError) as exc:
+    except (BudgetSpentError, *_ANSWERLESS) as exc:
         if not done:
             raise
         count = sum(len(answer.labels) for answer in done)

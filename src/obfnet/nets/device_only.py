@@ -22,8 +22,8 @@ _STEM_STRIDES: Final = (2, 4, 8)
 _WIDE_ENOUGH: Final = 6
 _WIDEST: Final = 1024
 _GRID: Final = 2
-# A larger picture is averaged down first: its details cost most and tell such small networks least.
-_MOST_SIDE: Final = 128
+MOST_SIDE: Final = 128
+"""Pictures with no shorter side are averaged down first: their details cost most and tell least here."""
 
 
 @final
@@ -45,7 +45,7 @@ class DeviceOnlyClassifier(nn.Module):
     def __init__(self, shape: Shape, classes: int, *, width: int, top: int, stride: int) -> None:
         super().__init__()
         channels, *sides = shape
-        smaller = -(-min(sides) // _MOST_SIDE)
+        smaller = -(-min(sides) // MOST_SIDE)
         # What is left of each side is rounded up at every stride.
         height, breadth = (-(-side // (4 * stride * smaller)) for side in sides)
         window = (-(-height // _GRID), -(-breadth // _GRID)) if channels > 1 else (1, 1)
@@ -92,8 +92,7 @@ def device_only_within(shape: Shape, classes: int, max_macs: int) -> DeviceOnlyC
 
     # The last map must keep more than one place; the finest stem is there for samples too small for any.
     finest, *coarse = _STEM_STRIDES
-    shortest = min(*shape[1:], _MOST_SIDE)
-    strides = [finest, *(stride for stride in coarse if shortest > 4 * stride)]
+    strides = [finest, *(stride for stride in coarse if min(shape[1:]) > 4 * stride)]
     width, stride = 0, finest
     for coarser in strides:
         if width >= _WIDE_ENOUGH:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -115,5 +116,6 @@ def train_classifier(
 
 
 def _place(network: nn.Module) -> torch.device:
-    first = next(network.parameters(), None)
+    # A network of an ONNX file holds its weights as buffers.
+    first = next(chain(network.parameters(), network.buffers()), None)
     return torch.device("cpu") if first is None else first.device

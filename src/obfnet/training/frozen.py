@@ -13,7 +13,7 @@ from obfnet.fitting import Precision, arithmetic
 from obfnet.nets.mode import evaluating
 
 ROOM_BYTES: Final = 3 * 2**29
-"""What one pass may keep for the way back: the same everywhere, so that the same parts are asked."""
+"""What one pass may keep for the way back, the same on every machine, so that the same parts are asked."""
 
 _DEPTHS: Final = 3
 
@@ -57,12 +57,11 @@ class FrozenNetwork:
     ) -> None:
         self._network, self._integer = network, integer
         self._precision, self._place = precision, place
-        self._pixels = math.prod(shape[1:])
         zeros = torch.zeros(1, *shape, device=place)
         self._layers = _spaced(_layers_in_order(network, zeros))
-        with arithmetic(precision, place):
-            self.sample_bytes = _kept_bytes(network, zeros)
-        self.at_once = max(1, room_bytes // max(1, self.sample_bytes))
+        self._room_bytes, self._at_once = room_bytes, dict[tuple[int, ...], int]()
+        self.sample_bytes = self._kept_of(zeros)
+        self.at_once = self._together(zeros)
         self._pass = threading.local()
         self._hooks = [layer.register_forward_hook(self._keep) for layer in self._layers]
 
@@ -84,7 +83,7 @@ class FrozenNetwork:
         return scores, features
 
     def _in_parts(self, samples: Tensor, ask: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        at_once = self.at_once * self._pixels // math.prod(samples.shape[2:])
+        at_once = self._together(samples)
         if len(samples) <= at_once:
             return ask(samples)
         again = torch.is_grad_enabled() and samples.requires_grad
@@ -93,6 +92,18 @@ class FrozenNetwork:
             for part in torch.split(samples, at_once)
         ]
         return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+    def _together(self, samples: Tensor) -> int:
+        """How many samples of that size pass at once; a network may keep as much of a smaller one."""
+        size = tuple(samples.shape[1:])
+        if size not in self._at_once:
+            zeros = torch.zeros(1, *size, device=self._place)
+            self._at_once[size] = max(1, self._room_bytes // max(1, self._kept_of(zeros)))
+        return self._at_once[size]
+
+    def _kept_of(self, zeros: Tensor) -> int:
+        with torch.enable_grad(), arithmetic(self._precision, self._place):
+            return _kept_bytes(self._network, zeros)
 
     def _scored(self, samples: Tensor) -> tuple[Tensor, ...]:
         sent = _rounded(samples) if self._integer else samples

@@ -20,6 +20,7 @@ from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
 from obfnet.export import pool_onnx
 from obfnet.fitting import Budget, Checkpoint, processor, run_schedule
+from obfnet.nets import is_camera_size
 from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
@@ -239,8 +240,8 @@ def _train_together(
     # A core a network: networks need not wait for one another as the threads of one operation must. A
     # larger joint batch would be slower, since it falls out of the processor's caches.
     single_threaded = partial(torch.set_num_threads, 1)
-    # One network may have what two would share.
-    room = ROOM_BYTES * (2 if plan.count == 1 else 1)
+    # At camera size one network may have what two would share.
+    room = ROOM_BYTES * (2 if plan.count == 1 and is_camera_size(spec.unit_shape) else 1)
     frozen = FrozenNetwork(
         inference.network,
         spec.unit_shape,

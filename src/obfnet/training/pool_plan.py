@@ -27,7 +27,8 @@ class PoolSettings:
         count: Number of networks K, ≥ 1.
         schedule: Length and learning rate; each network sees every training sample `epochs` times. None
             takes the case's own.
-        augmentation: Changes that training samples go through; None takes the case's own.
+        augmentation: Changes that training samples go through; None takes the case's own for obfuscation
+            networks, or where they grow to a camera's size those for inference networks.
         seed: From which each network's own seed is made.
     """
 
@@ -61,7 +62,7 @@ class PoolSettings:
             rich_share=self.rich_share,
             count=self.count,
             schedule=self.schedule or obfuscation_schedule(dataset.spec, protection=self.protection),
-            augmentation=_augmentation(dataset.spec, self.protection)
+            augmentation=_augmentation(dataset.spec, self.protection, network)
             if self.augmentation is None
             else self.augmentation,
             seed=self.seed,
@@ -74,12 +75,16 @@ class PoolSettings:
             raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
 
 
-def _augmentation(spec: CaseSpec, protection: str) -> tuple[str, ...]:
-    # At camera size passes are few: all that an inference network is taught to overlook counts at once. Codes
-    # are trained on whole pictures throughout, which cost more to change than to learn from.
+def _augmentation(spec: CaseSpec, protection: str, network: Any) -> tuple[str, ...]:
+    # Passes at camera size are few. Where they start with averaged pictures, wider changes cost little and
+    # are learnt through; elsewhere a fresh network may find no first step.
     recipe = spec.recipe
-    averaged = is_camera_size(spec.input.unit_shape) and PROTECTIONS.get(protection).any_size
-    return recipe.augmentation if averaged else recipe.obfuscation_augmentation
+    grows = PROTECTIONS.get(protection).any_size and getattr(network, "any_size", False)
+    return (
+        recipe.augmentation
+        if grows and is_camera_size(spec.input.unit_shape)
+        else recipe.obfuscation_augmentation
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from obfnet.nets.cost import count_macs
 from obfnet.nets.device_only import device_only_within
 
 DIGITS, MNIST, MFCC, CIFAR10, ASL = (1, 8, 8), (1, 28, 28), (1, 20, 45), (3, 32, 32), (3, 64, 64)
+CAMERA, ODD_CAMERA, LARGER = (3, 224, 224), (1, 225, 301), (3, 129, 160)
 # The costs of obfuscation networks, and a tenth of each.
 BUDGETS = [
     (DIGITS, 12_800),
@@ -23,6 +24,8 @@ BUDGETS = [
     (CIFAR10, 1_963_008),
     (ASL, 2_457_600),
     (ASL, 10_000_000),
+    (CAMERA, 34_546_176),
+    (ODD_CAMERA, 20_000_000),
 ]
 
 
@@ -33,7 +36,10 @@ def test_it_uses_its_budget_and_no_more(shape: Shape, budget: int, share: int) -
     assert 0.95 * (budget // share) - 300 < macs <= budget // share
 
 
-@pytest.mark.parametrize("shape", [DIGITS, MNIST, MFCC, CIFAR10, ASL, (3, 9, 7), (1, 1, 5), (3, 33, 17)])
+@pytest.mark.parametrize(
+    "shape",
+    [DIGITS, MNIST, MFCC, CIFAR10, ASL, (3, 9, 7), (1, 1, 5), (3, 33, 17), CAMERA, ODD_CAMERA, LARGER],
+)
 @pytest.mark.parametrize("macs_a_value", [10, 100])
 def test_it_scores_every_class(shape: Shape, macs_a_value: int) -> None:
     budget = 500 + macs_a_value * math.prod(shape)
@@ -71,3 +77,15 @@ def test_it_learns_to_tell_two_halves_apart(shape: Shape) -> None:
         functional.cross_entropy(network(samples), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     assert (network.eval()(samples).argmax(1) == labels).float().mean() > 0.95
+
+
+def test_large_pictures_are_averaged_first_and_smaller_ones_are_not() -> None:
+    torch.manual_seed(0)
+    network = device_only_within(CAMERA, 10, 34_546_176).eval()
+    picture = torch.rand(1, *CAMERA)
+    blocks = functional.interpolate(functional.avg_pool2d(picture, 2), scale_factor=2.0, mode="nearest")
+    torch.testing.assert_close(network(picture), network(blocks))
+    small = device_only_within(ASL, 10, 10_000_000).eval()
+    picture = torch.rand(1, *ASL)
+    blocks = functional.interpolate(functional.avg_pool2d(picture, 2), scale_factor=2.0, mode="nearest")
+    assert (small(picture) - small(blocks)).abs().max() > 1e-4

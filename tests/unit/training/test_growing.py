@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from obfnet.core.progress import Silent
 from obfnet.data.arrays import array_dataset
 from obfnet.data.case import Dataset
+from obfnet.data.table import Split
 from obfnet.fitting import Checkpoint, Schedule
 from obfnet.training.growing import growth_factor
 from obfnet.training.inference import InferenceCard, InferenceNetwork
@@ -50,6 +51,14 @@ class Sharpness(Brightness):
         super().forward(samples)
         edges = samples.diff(dim=3).abs().mean((1, 2, 3))
         return torch.stack([0.3 - edges, edges - 0.3], 1)
+
+
+class Flattened(Brightness):
+    """Gives fewer rows for small pictures, as one that flattens to a fixed number of values does."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        scores = super().forward(samples)
+        return scores if samples.shape[-1] == SIDE else scores[::4]
 
 
 class Stopped(Silent):
@@ -145,6 +154,7 @@ def test_few_passes_see_all_that_an_inference_network_is_taught(
     assert settings.for_case(data).augmentation == changes
     small = replace(data.spec, input=replace(data.spec.input, shape=(3, 64, 64)))
     assert settings.for_case(replace(data, spec=small)).augmentation == ("flip",)
+    assert replace(settings, architecture="mlp").for_case(data).augmentation == ("flip",)
 
 
 def test_a_network_of_one_size_is_asked_about_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:
@@ -157,6 +167,16 @@ def test_a_network_of_one_size_is_asked_about_whole_pictures(pictures: Dataset, 
 def test_a_network_that_looks_at_details_is_asked_about_whole_pictures(pictures: Dataset) -> None:
     assert growth_factor(Brightness(), pictures.validation, SHAPE) == 2
     assert growth_factor(Sharpness(), pictures.validation, SHAPE) == 1
+    assert growth_factor(Flattened(), pictures.validation, SHAPE) == 1
+    assert growth_factor(Flattened(), pictures.validation.take(np.arange(3)), SHAPE) == 1
+
+
+def test_a_network_that_refuses_a_quarter_is_asked_about_a_half(pictures: Dataset) -> None:
+    large = Split(
+        samples=pictures.validation.samples.repeat(2, 2).repeat(2, 3), labels=pictures.validation.labels
+    )
+    assert growth_factor(Brightness(), large, (3, 2 * SIDE, 2 * SIDE)) == 4
+    assert growth_factor(Brightness((SIDE, 2 * SIDE)), large, (3, 2 * SIDE, 2 * SIDE)) == 2
 
 
 def test_a_stopped_training_goes_on_at_the_size_that_is_next(
