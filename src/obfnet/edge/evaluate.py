@@ -5,7 +5,6 @@ figure has everything in it that training could not see: the model that is reall
 wire. Nothing is trained or chosen here, and leakage is the audit's business.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from obfnet.bundle import Pool
 from obfnet.core.errors import (
     BackendError,
     BackendProtocolError,
     BackendRefusedError,
     BackendUnavailableError,
     BudgetSpentError,
-    DataError,
     ObfNetError,
     UsageError,
 )
@@ -29,19 +26,16 @@ from obfnet.core.interval import wilson
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.result import provenance
 from obfnet.core.spec import as_unit
-from obfnet.data.arrays import positions_in
-from obfnet.data.case import Dataset
 from obfnet.data.cases import load_case_for
 from obfnet.data.rows import AnyRows, mapped, taken
 from obfnet.edge.asking import asked
 from obfnet.edge.device import Answer, Device, UnsafeRawPassthrough
+from obfnet.edge.origin import OutputOrder, cut_as_trained, order_of, origin_of
 
 SAMPLES: Final = 200
 """Test samples that are asked about, unless another number is given."""
 
-_RESULT: Final = "result.json"
 _SHOWN: Final = 16
-_PARTS: Final = ("train", "validation", "test")
 
 # Who answers otherwise than the protocol says is no backend that stopped answering.
 _ANSWERLESS: Final = (BackendUnavailableError, BackendRefusedError)
@@ -125,8 +119,8 @@ def evaluate(
     dataset = load_case_for(
         device.spec, case, split=split, data_dir=data_dir, skip_bad=skip_bad, progress=progress
     )
-    made = _made_with(pool, needed=not classes)
-    order = _order(made, dataset, tuple(classes))
+    made = origin_of(pool, needed=not classes)
+    order = order_of(made, dataset, tuple(classes))
     if order.classes is None and raw is None:
         raise UsageError(
             "the order of the model's labels, for a pool that was made without labels",
@@ -166,7 +160,7 @@ def evaluate(
         "stopped": None if stopped is None else str(stopped),
         "case": dataset.spec.name,
         "split": dataset.split,
-        "cut_as_trained": _cut_as_trained(made, dataset),
+        "cut_as_trained": cut_as_trained(made, dataset),
         "classes": None if order.classes is None else list(order.classes),
         "labels_from": order.said_by,
         "pool": device.pool_id,
@@ -221,21 +215,6 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Order:
-    """The order of a model's outputs.
-
-    Args:
-        classes: In that order; None where nobody knows it.
-        places: Of each of the case's classes, where it is in it; empty likewise.
-        said_by: Where it is from.
-    """
-
-    classes: tuple[str, ...] | None
-    places: Labels
-    said_by: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class _Collected:
     labels: Labels
     bundles: tuple[str, ...]
@@ -255,81 +234,8 @@ def _check(device: Device, samples: int, batch: int) -> None:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Made:
-    """What `protect` left of a pool.
-
-    Args:
-        classes: In the order of the model's outputs; None for a pool made without labels.
-        counts: How many samples each part of the case had; None where it is not said.
-    """
-
-    classes: tuple[str, ...] | None
-    counts: dict[str, Any] | None
-
-
-def _cut_as_trained(made: _Made | None, dataset: Dataset) -> bool | None:
-    """Whether the parts are as large as they were for the pool; None where nobody knows."""
-    if made is None or made.counts is None:
-        return None
-    return all(len(getattr(dataset, part).labels) == made.counts.get(part) for part in _PARTS)
-
-
-def _order(made: _Made | None, dataset: Dataset, given: tuple[str, ...]) -> _Order:
-    own = dataset.spec.classes
-    if given:
-        return _Order(classes=given, places=positions_in(given, own), said_by="--classes")
-    if made is None:
-        # Trained for a case, whose order its inference network has.
-        return _Order(classes=own, places=np.arange(len(own)), said_by="the case")
-    said_by = f"the pool's {_RESULT}"
-    if (said := made.classes) is None:
-        return _Order(classes=None, places=np.empty(0, np.int64), said_by=said_by)
-    return _Order(classes=said, places=positions_in(said, own, said_by=said_by), said_by=said_by)
-
-
-def _made_with(pool: Pool, *, needed: bool) -> _Made | None:
-    """What `protect` left in the pool's folder; None where no `protect` made it, or it says nothing of use.
-
-    Args:
-        pool: The pool.
-        needed: Whether a file that is no such result is an error, and not passed over.
-    """
-    try:
-        return _parsed(pool.folder / _RESULT, pool.inference_network_id)
-    except FileNotFoundError:
-        return None
-    except DataError:
-        if needed:
-            raise
-        return None
-
-
-def _parsed(path: Path, inference_network_id: str) -> _Made:
-    wanted, remedy = f"the result of protect for this pool in {path}", "give --classes, or protect again"
-    try:
-        found = json.loads(path.read_text())
-        model, counts = found["model"], found.get("samples")
-        identity, classes = model["id"], model["classes"]
-        good = classes is None or (
-            isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-        )
-    except FileNotFoundError:
-        raise
-    except OSError as exc:
-        raise DataError(wanted, exc.strerror or str(exc), "make it readable, or give --classes") from exc
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise DataError(wanted, "another file, or a broken one", remedy) from exc
-    if not good or identity != inference_network_id:
-        raise DataError(wanted, "that of another model", remedy)
-    return _Made(
-        classes=None if classes is None else tuple(classes),
-        counts=counts if isinstance(counts, dict) else None,
-    )
-
-
 def _obfuscated(
-    device: Device, wire: AnyRows, batch: int, order: _Order, progress: Progress
+    device: Device, wire: AnyRows, batch: int, order: OutputOrder, progress: Progress
 ) -> tuple[_Collected, ObfNetError | None]:
     done: list[Answer] = []
     stopped = None
@@ -361,7 +267,7 @@ def _stopped(exc: BudgetSpentError | BackendError, count: int, wanted: int) -> O
     )
 
 
-def _collected(answers: Iterable[Answer], order: _Order) -> _Collected:
+def _collected(answers: Iterable[Answer], order: OutputOrder) -> _Collected:
     labels: list[Labels] = []
     bundles: list[str] = []
     protocol = ""
@@ -373,7 +279,7 @@ def _collected(answers: Iterable[Answer], order: _Order) -> _Collected:
     return _Collected(labels=np.concatenate(labels), bundles=tuple(bundles), protocol=protocol)
 
 
-def _check_classes(answer: Answer, order: _Order) -> None:
+def _check_classes(answer: Answer, order: OutputOrder) -> None:
     if order.classes is not None and answer.scores.shape[1] != len(order.classes):
         raise BackendProtocolError(
             f"scores of {len(order.classes)} classes, as {order.said_by} has them",

@@ -16,7 +16,7 @@ Shape = tuple[int, int, int]
 """Channels, height and width of a sample."""
 
 CAMERA_SIDE: Final = 192
-"""Pictures with no shorter side are of a camera's size: they are trained otherwise, since they cost more."""
+"""Pixels; pictures with both sides at least as long are trained otherwise, since they cost more."""
 
 
 class ObfuscationArchitecture(Protocol):

@@ -23,7 +23,7 @@ _WIDE_ENOUGH: Final = 6
 _WIDEST: Final = 1024
 _GRID: Final = 2
 MOST_SIDE: Final = 128
-"""Pictures with no shorter side are averaged down first: their details cost most and tell least here."""
+"""Pixels; a picture whose shorter side is longer is averaged down first: details cost most and tell least."""
 
 
 @final

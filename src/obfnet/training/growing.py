@@ -19,6 +19,7 @@ from obfnet.core.spec import Samples
 from obfnet.data.table import Split
 from obfnet.nets import CAMERA_SIDE
 from obfnet.training.classifier import answers
+from obfnet.training.protections import Protection
 
 _SMALLEST_SIDE: Final = CAMERA_SIDE // 2
 _SHARE: Final = 0.75
@@ -71,13 +72,27 @@ def largest_factor(shape: tuple[int, ...]) -> int:
     return factor
 
 
+def may_grow(protection: Protection | type[Protection], network: object, shape: tuple[int, ...]) -> bool:
+    """Whether a network, or an architecture, may be trained with averaged samples first.
+
+    Args:
+        protection: Whose network it is.
+        network: One of its networks, or the architecture of the plan.
+        shape: Channels, height and width of a sample.
+    """
+    return protection.any_size and getattr(network, "any_size", False) and largest_factor(shape) > 1
+
+
 def growth_factor(network: nn.Module, validation: Split, shape: tuple[int, ...]) -> int:
     """By how much an inference network may be asked about smaller samples; 1 where it must not.
 
     Args:
         network: `(N, C, H, W)` in [0, 1] to scores, in evaluation mode.
-        validation: Samples, of which some are looked at.
+        validation: Samples, of which at most 128 are looked at.
         shape: Channels, height and width of a sample.
+
+    Returns:
+        A power of two; at least nine tenths of the answers are then as for whole samples.
     """
     factor = largest_factor(shape)
     if factor == 1:

@@ -25,7 +25,7 @@ from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
-from obfnet.training.growing import Growth, averaged, growth_factor
+from obfnet.training.growing import Growth, averaged, growth_factor, may_grow
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
@@ -227,7 +227,7 @@ def _train_together(
     )
     threads = torch.get_num_threads()
     factor = 1
-    if protection.any_size and getattr(networks[0], "any_size", False):
+    if may_grow(protection, networks[0], spec.unit_shape):
         factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
     growth = Growth(factor, plan.schedule.steps(len(labels)))
     if factor > 1:

@@ -6,7 +6,8 @@ from typing import Any
 from obfnet.core.errors import UsageError
 from obfnet.data.case import CaseSpec, Dataset
 from obfnet.fitting import Schedule
-from obfnet.nets import OBFUSCATION_ARCHITECTURES, is_camera_size
+from obfnet.nets import OBFUSCATION_ARCHITECTURES
+from obfnet.training.growing import may_grow
 from obfnet.training.protections import PROTECTIONS
 from obfnet.training.recipes import obfuscation_schedule
 
@@ -78,13 +79,8 @@ class PoolSettings:
 def _augmentation(spec: CaseSpec, protection: str, network: Any) -> tuple[str, ...]:
     # Passes at camera size are few. Where they start with averaged pictures, wider changes cost little and
     # are learnt through; elsewhere a fresh network may find no first step.
-    recipe = spec.recipe
-    grows = PROTECTIONS.get(protection).any_size and getattr(network, "any_size", False)
-    return (
-        recipe.augmentation
-        if grows and is_camera_size(spec.input.unit_shape)
-        else recipe.obfuscation_augmentation
-    )
+    grows = may_grow(PROTECTIONS.get(protection), network, spec.input.unit_shape)
+    return spec.recipe.augmentation if grows else spec.recipe.obfuscation_augmentation
 
 
 @dataclass(frozen=True, kw_only=True)
