@@ -24,9 +24,9 @@ from obfnet.training.protections import (
     Limits,
     Outcome,
     Protection,
-    Published,
     Purpose,
 )
+from obfnet.training.published import Published
 
 _OPPONENTS: Final = 2
 _WIDTH: Final = 256

@@ -1,10 +1,12 @@
-"""Trains with averaged samples first, which is faster, and with whole ones last.
+"""Trains at camera size with averaged samples first, which is faster, and with whole ones last.
 
 Most of the time of a training at camera size goes into the inference network. At half of the size it takes a
 quarter of the time, and a network that ends in an average over its last map answers much the same. A
 convolutional network that sees averaged samples itself learns what holds at the full size. One that makes a
 whole sample, of which the inference network is shown an average, does not: not where averaging wipes out what
 it draws, and not where it draws large blocks, which at twice the size are something else.
+
+In the same first part a protection may be trained for something else than in the end (`Protection.opening`).
 """
 
 from typing import Final, final
@@ -17,7 +19,7 @@ from torch.nn import functional
 
 from obfnet.core.spec import Samples
 from obfnet.data.table import Split
-from obfnet.nets import CAMERA_SIDE
+from obfnet.nets import CAMERA_SIDE, is_camera_size
 from obfnet.training.classifier import answers
 from obfnet.training.protections import Protection
 
@@ -29,11 +31,11 @@ _ALIKE: Final = 0.9
 
 @final
 class Growth(nn.Module):
-    """By how much samples are averaged down, step by step of a training.
+    """In which part a training is, step by step: the first three quarters, or the last.
 
     Args:
-        factor: Side of the blocks of pixels that are averaged in the first three quarters; 1 for none.
-        steps: Of the whole training.
+        factor: Side of the blocks of pixels that are averaged in the first part; 1 for none.
+        steps: Of the whole training; 0 for one that has no first part.
 
     Source: smaller pictures first is *progressive resizing*; Howard 2018, *Training ImageNet in 3 hours for
         25 minutes*.
@@ -47,11 +49,10 @@ class Growth(nn.Module):
         # A buffer, so that a resumed run goes on where it stopped.
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
 
-    def next(self) -> int:
-        """The factor of the next step."""
-        now = int(self.taken)
+    def step(self) -> bool:
+        """Whether the step that is next is of the first part."""
         self.taken += 1
-        return self.factor if now < self.until else 1
+        return int(self.taken) <= self.until
 
 
 def averaged(samples: Tensor, factor: int) -> Tensor:
@@ -72,15 +73,15 @@ def largest_factor(shape: tuple[int, ...]) -> int:
     return factor
 
 
-def may_grow(protection: Protection | type[Protection], network: object, shape: tuple[int, ...]) -> bool:
-    """Whether a network, or an architecture, may be trained with averaged samples first.
+def in_two_parts(protection: Protection | type[Protection], network: object, shape: tuple[int, ...]) -> bool:
+    """Whether a network, or an architecture, is trained in two parts: at camera size, where it takes any.
 
     Args:
         protection: Whose network it is.
         network: One of its networks, or the architecture of the plan.
         shape: Channels, height and width of a sample.
     """
-    return protection.any_size and getattr(network, "any_size", False) and largest_factor(shape) > 1
+    return protection.any_size and getattr(network, "any_size", False) and is_camera_size(shape)
 
 
 def growth_factor(network: nn.Module, validation: Split, shape: tuple[int, ...]) -> int:

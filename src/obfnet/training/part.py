@@ -5,7 +5,7 @@ depends on their numbers and the pool's plan alone, not on which others are trai
 for networks with dropout that draws from torch's own random state, which they share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,10 +25,10 @@ from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
-from obfnet.training.growing import Growth, averaged, growth_factor, may_grow
+from obfnet.training.growing import Growth, averaged, growth_factor, in_two_parts
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan
-from obfnet.training.protections import PROTECTIONS, Answer, Batch, Protection, Purpose
+from obfnet.training.protections import PROTECTIONS, Answer, Batch, Outcome, Protection, Purpose
 from obfnet.training.recipes import precision_of
 
 # Validation samples that a trained network is checked on, and how often it is trained anew.
@@ -36,6 +36,8 @@ _CHECKED = 5_000
 _ATTEMPTS = 3
 # What the passes of all networks that are trained at once may keep for the way back.
 _MOST_BYTES = 4 * 2**30
+
+Aim = Callable[[nn.Module, Answer, Batch], Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +213,8 @@ def _train_together(
     networks.train().to(place)
     inference.network.to(place)
 
-    def descend(network: nn.Module, batch: Batch, answer: Answer) -> float:
-        loss = protection.outcome(network, answer, batch).loss
+    def descend(network: nn.Module, batch: Batch, answer: Answer, aim: Aim) -> float:
+        loss = aim(network, answer, batch).loss
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
@@ -226,10 +228,10 @@ def _train_together(
         else f"train {len(networks)} of {plan.count} obfuscation networks",
     )
     threads = torch.get_num_threads()
-    factor = 1
-    if may_grow(protection, networks[0], spec.unit_shape):
+    two_parts, factor = in_two_parts(protection, networks[0], spec.unit_shape), 1
+    if two_parts:
         factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
-    growth = Growth(factor, plan.schedule.steps(len(labels)))
+    growth = Growth(factor, plan.schedule.steps(len(labels)) if two_parts else 0)
     if factor > 1:
         progress.say(
             f"the inference network answers much the same of pictures averaged by {factor}x{factor}: these "
@@ -261,17 +263,19 @@ def _train_together(
     with frozen, ThreadPoolExecutor(at_once, initializer=single_threaded) as pool:
 
         def step(rows: Tensor) -> float:
-            raw = averaged(unit_tensor(train.samples[rows.numpy()]), growth.next())
+            opens = growth.step()
+            raw = averaged(unit_tensor(train.samples[rows.numpy()]), factor if opens else 1)
             batch = Batch(
                 raw=augmented(raw, plan.augmentation).to(place),
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
             )
-            descended = partial(descend, batch=batch, answer=frozen)
+            aim = protection.opening if opens else protection.outcome
+            descended = partial(descend, batch=batch, answer=frozen, aim=aim)
             return sum((map if alone else pool.map)(descended, networks)) / len(networks)
 
         try:
-            trained = nn.ModuleList([*networks, growth]) if factor > 1 else networks
+            trained = nn.ModuleList([*networks, growth]) if two_parts else networks
             run_schedule(trained, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from obfnet.core.errors import UsageError
 from obfnet.data.case import CaseSpec, Dataset
 from obfnet.fitting import Schedule
 from obfnet.nets import OBFUSCATION_ARCHITECTURES
-from obfnet.training.growing import may_grow
+from obfnet.training.growing import in_two_parts
 from obfnet.training.protections import PROTECTIONS
 from obfnet.training.recipes import obfuscation_schedule
 
@@ -79,7 +79,7 @@ class PoolSettings:
 def _augmentation(spec: CaseSpec, protection: str, network: Any) -> tuple[str, ...]:
     # Passes at camera size are few. Where they start with averaged pictures, wider changes cost little and
     # are learnt through; elsewhere a fresh network may find no first step.
-    grows = may_grow(PROTECTIONS.get(protection), network, spec.input.unit_shape)
+    grows = in_two_parts(PROTECTIONS.get(protection), network, spec.input.unit_shape)
     return spec.recipe.augmentation if grows else spec.recipe.obfuscation_augmentation
 
 

@@ -6,17 +6,16 @@ ceiling on what a request can leak; `published` has none.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Final, Protocol, TypedDict, Unpack, final
+from typing import Final, Protocol, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from obfnet.core.errors import UsageError
 from obfnet.core.registry import Registry
-from obfnet.nets import OBFUSCATION_ARCHITECTURES, Shape
+from obfnet.nets import Shape
 
 
 class Answer(Protocol):
@@ -96,7 +95,7 @@ _TAKEN_BY: Final = {
     "bits": "coded, adversarial, randomised, gaussian or selective",
     "epsilon": "randomised",
     "noise": "gaussian",
-    "rich_share": "selective",
+    "rich_share": "selective or adversarial",
 }
 
 
@@ -168,6 +167,10 @@ class Protection(ABC):
             batch: Training samples.
         """
 
+    def opening(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
+        """As `outcome`, in the first part of a training at camera size (`growing`)."""
+        return self.outcome(network, answer, batch)
+
     def settle(self, network: nn.Module, raw: Float[Tensor, "N C H W"]) -> None:  # noqa: B027 (most have nothing)
         """Sets what is not trained, once everything else is.
 
@@ -203,7 +206,7 @@ class Protection(ABC):
 PROTECTIONS: Final = Registry[type[Protection]](
     "protection",
     {
-        "published": "obfnet.training.protections:Published",
+        "published": "obfnet.training.published:Published",
         "coded": "obfnet.training.coded:Coded",
         "adversarial": "obfnet.training.adversarial:Adversarial",
         "randomised": "obfnet.training.randomised:Randomised",
@@ -212,26 +215,3 @@ PROTECTIONS: Final = Registry[type[Protection]](
     },
     extra="train",
 )
-
-
-@final
-class Published(Protection):
-    """The paper's method as it is: cross-entropy of the frozen I's answer, nothing else.
-
-    Source: Xu et al. 2019, arXiv 1912.09859 (the training phase; released code).
-
-    Does not guarantee: anything. A decoder rebuilds most of the raw sample; the demo measures how much.
-    """
-
-    name = "published"
-    budget_bits = None
-    any_size = True
-
-    def build(self, purpose: Purpose) -> nn.Module:
-        """The architecture itself, unlimited."""
-        return OBFUSCATION_ARCHITECTURES.get(purpose.architecture)(purpose.shape, purpose.hidden)
-
-    def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
-        """Cross-entropy between the answer to obfuscated samples and the labels."""
-        sent = network(batch.raw)
-        return Outcome(loss=functional.cross_entropy(answer(sent), batch.labels), seen=sent)

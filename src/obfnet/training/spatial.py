@@ -1,8 +1,7 @@
 """How a code that is laid out over a photograph is trained: to show the inference network what it would see.
 
-Trained for the answers alone, by labels or by the inference network's own, such a code learns to name the
-class of the training samples and fails on others. Trained for what the inference network sees at several
-depths, it holds what that network looks at, whatever the class, and nothing asks it to hold more.
+Trained for what the inference network sees at several depths (`looking`), it holds what that network looks
+at, whatever the class, and nothing asks it to hold more.
 """
 
 from typing import Final
@@ -18,12 +17,11 @@ from obfnet.nets.coded import CodedObfuscation
 from obfnet.nets.coded_encoders import GradedEncoder
 from obfnet.nets.cost import count_macs
 from obfnet.nets.spatial import FEWEST_BITS, GradedGenerator, Layout, SpatialGenerator, spatial_obfuscation
+from obfnet.training.looking import sight_of, unlike
 from obfnet.training.protections import Answer, Batch, Outcome, Purpose
 
 LABEL_SHARE: Final = 0.5
 """How much of what an encoder's own scores should be comes from the label, the rest from I's answer."""
-
-_LEAST_SPREAD: Final = 1e-6
 
 
 def spatial_network(
@@ -66,9 +64,8 @@ def spatial_outcome(network: CodedObfuscation, answer: Answer, batch: Batch) -> 
     Raises:
         UsageError: I is one function, without layers that could be looked at.
     """
-    with torch.no_grad():
-        wanted, features = answer.seen(batch.raw)
-    if not features:
+    wanted = sight_of(answer, batch.raw)
+    if not wanted.features:
         raise UsageError(
             f"an inference network made of layers, for a code of {FEWEST_BITS} bits or more of a photograph",
             "one function, of which nothing is seen but its answers",
@@ -78,12 +75,8 @@ def spatial_outcome(network: CodedObfuscation, answer: Answer, batch: Batch) -> 
     if isinstance(network.encoder, GradedEncoder):
         scores, decided = network.encoder.decide(batch.raw)
         named = functional.one_hot(batch.labels, scores.shape[1]).float()
-        loss = loss + functional.cross_entropy(scores, torch.lerp(wanted.softmax(1), named, LABEL_SHARE))
+        loss = loss + functional.cross_entropy(scores, torch.lerp(wanted.answers, named, LABEL_SHARE))
     else:
         decided = network.decide(batch.raw)
     code = network.code(decided)
-    answered, found = answer.seen(network.generator(code))
-    loss = loss + functional.cross_entropy(answered, wanted.softmax(1))
-    for have, want in zip(found, features, strict=True):
-        loss = loss + functional.mse_loss(have, want) / want.var().clamp_min(_LEAST_SPREAD)
-    return Outcome(loss=loss, seen=code)
+    return Outcome(loss=loss + unlike(answer, network.generator(code), wanted), seen=code)

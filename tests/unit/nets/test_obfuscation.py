@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from obfnet.nets import ObfuscationArchitecture
 from obfnet.nets.convolutional_obfuscation import ConvolutionalObfuscation
+from obfnet.nets.cost import count_macs
 from obfnet.nets.obfuscation import ObfuscationCNN, ObfuscationMLP, ReplayableDropout
 from obfnet.nets.signs import SIGN_OBFUSCATION_CNN, SIGN_OBFUSCATION_MLP
 from obfnet.nets.speech import SpeechObfuscationCNN
@@ -99,7 +100,27 @@ def test_the_rates_of_dropout_are_the_papers() -> None:
 def test_camera_pictures_start_without_a_checkerboard(side: int, smooth: bool) -> None:
     torch.manual_seed(0)
     network = ConvolutionalObfuscation((3, side, side), 4).eval()
-    made = network(torch.rand(1, 3, side, side))
+    # A camera's picture, averaged already, gives what is made before it is stretched.
+    made = network(torch.rand(1, 3, 64, 64))
     # The four pixels of the last shuffle are one.
     blocks = made.unfold(2, 2, 2).unfold(3, 2, 2)
     assert bool((blocks == blocks[..., :1, :1]).all()) == smooth
+
+
+def test_at_camera_size_half_the_resolution_is_enough() -> None:
+    network = ConvolutionalObfuscation((3, 224, 224), 4).eval()
+    raw = torch.rand(2, 3, 224, 224)
+    averaged = torch.nn.functional.avg_pool2d(raw, 2)
+    sent, made = network(raw), network(averaged)
+    assert (sent.shape, made.shape) == (raw.shape, averaged.shape)
+    assert torch.equal(sent, torch.nn.functional.interpolate(made, size=(224, 224), mode="bilinear"))
+    with torch.device("meta"):
+        macs = [
+            count_macs(ConvolutionalObfuscation((3, side, side), 4), (3, side, side)) for side in (224, 112)
+        ]
+    assert macs[0] == macs[1]
+
+
+def test_odd_sides_of_a_camera_are_kept() -> None:
+    raw = torch.rand(1, 3, 193, 255)
+    assert ConvolutionalObfuscation((3, 193, 255), 4).eval()(raw).shape == raw.shape

@@ -2,7 +2,8 @@ import pytest
 
 from obfnet.core.errors import UsageError
 from obfnet.protecting.choose import choose_network
-from obfnet.training.protections import Published, Purpose
+from obfnet.training.protections import Purpose
+from obfnet.training.published import Published
 
 
 def purpose(side: int, architecture: str = "") -> Purpose:

@@ -53,16 +53,16 @@ def test_a_network_for_camera_pictures_takes_little_of_a_device(tmp_path: Path) 
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     path = write_bundle(
         tmp_path / "camera.obfnet",
-        graph=obfuscation_onnx(ConvolutionalObfuscation(spec.unit_shape, 12).eval(), spec),
+        graph=obfuscation_onnx(ConvolutionalObfuscation(spec.unit_shape, 24).eval(), spec),
         key=key,
         name="camera",
         case="own",
         input=spec,
         protection="published",
         architecture="conv",
-        hidden=12,
-        parameters=6_384,
-        macs=34_546_176,
+        hidden=24,
+        parameters=21_396,
+        macs=24_046_848,
         budget_bits=None,
         inference_network_id="0" * 64,
     )

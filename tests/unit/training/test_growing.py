@@ -17,6 +17,8 @@ from obfnet.fitting import Checkpoint, Schedule
 from obfnet.training.growing import growth_factor
 from obfnet.training.inference import InferenceCard, InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.protections import Answer, Batch, Outcome
+from obfnet.training.published import Published
 
 SIDE, BATCH, STEPS = 192, 8, 12
 SETTINGS = PoolSettings(
@@ -124,6 +126,31 @@ def test_three_quarters_of_the_steps_are_about_averaged_pictures(pictures: Datas
     trained(network, pictures, tmp_path, told)
     assert network.asked == [SIDE // 2] * 9 + [SIDE] * 3
     assert any("averaged by 2x2" in line for line in told.lines)
+
+
+def test_the_first_part_asks_for_what_the_network_sees_and_needs_no_labels(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+
+    def noted(name: str) -> None:
+        former = getattr(Published, name)
+
+        def note(self: Published, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
+            parts.append(name)
+            outcome: Outcome = former(self, network, answer, batch)
+            other = replace(batch, labels=1 - batch.labels)
+            alike = torch.equal(former(self, network, answer, other).loss, outcome.loss)
+            assert alike == (name == "opening")
+            return outcome
+
+        monkeypatch.setattr(Published, name, note)
+
+    noted("opening")
+    noted("outcome")
+    # One that refuses averaged pictures is trained in two parts too.
+    trained(Brightness((SIDE,)), pictures, tmp_path, Silent())
+    assert parts == ["opening"] * 9 + ["outcome"] * 3
 
 
 def test_a_code_is_learnt_from_a_quarter_of_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from obfnet.edge import ObfuscationSession
 from obfnet.fitting import Schedule
 from obfnet.training.inference import InferenceNetwork, train_inference
 from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
-from obfnet.training.protections import Batch, Outcome, Published
+from obfnet.training.protections import Batch, Outcome
+from obfnet.training.published import Published
 from tests.unit.training.conftest import SCHEDULE, SETTINGS
 
 SHORT = dataclasses.replace(SETTINGS, count=1, schedule=Schedule(epochs=0.2, batch_size=64))
