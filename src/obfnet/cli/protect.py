@@ -47,7 +47,10 @@ _COUNT: Final = click.IntRange(1)
 @click.option("--bits", type=int, default=None, help="Budget of a request.  [default: 16 with coded]")
 @click.option("--epsilon", type=float, default=None, help="Of one request: with randomised.")
 @click.option(
-    "--rich-share", type=float, default=None, help="Of requests that may tell more: with selective."
+    "--rich-share",
+    type=float,
+    default=None,
+    help="Of requests that may tell more: with selective or adversarial.",
 )
 @click.option("--noise", type=float, default=None, help="Standard deviation of the noise: with gaussian.")
 @click.option("--count", type=_COUNT, default=4, show_default=True, help="Networks in the pool.")

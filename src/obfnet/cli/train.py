@@ -149,7 +149,7 @@ def inference(
     "--rich-share",
     type=float,
     default=None,
-    help="Share of requests that may tell more than the others: with selective, and only there.",
+    help="Share of requests that may tell more than the others: with selective, or adversarial over it.",
 )
 @click.option("--count", type=click.IntRange(1), default=4, show_default=True, help="Networks in the pool.")
 @click.option(

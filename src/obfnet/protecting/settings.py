@@ -17,7 +17,7 @@ class ProtectSettings:
         bits: Budget of a request; None takes 16 for `coded`.
         epsilon: Of `randomised`.
         noise: Of `gaussian`.
-        rich_share: Of `selective`.
+        rich_share: Of `selective`, or of `adversarial` over it.
         count: Networks in the pool.
         architecture: Of the obfuscation networks; empty chooses one that fits.
         hidden: Width of its bottleneck; None chooses.

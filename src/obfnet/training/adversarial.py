@@ -1,8 +1,8 @@
 """The protection `adversarial`: trained against opponents that rebuild the sample and name its attribute.
 
 There is no ceiling in it: what it keeps from its own opponents another attacker may still get, and only
-attacks trained afresh say how much. With bits, the obfuscation under it is `coded`, and the ceiling is that
-one's.
+attacks trained afresh say how much. With bits, the obfuscation under it is `coded`, with a share of rich
+requests too it is `selective`, and the ceiling is that one's.
 """
 
 import math
@@ -13,11 +13,9 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from obfnet.nets import Shape
-from obfnet.nets.coded import scale_within
 from obfnet.training.coded import Coded
+from obfnet.training.opponents import ConnectedOpponent, ConvolutionalOpponent, Opponent
 from obfnet.training.protections import (
     Answer,
     Batch,
@@ -27,11 +25,8 @@ from obfnet.training.protections import (
     Purpose,
 )
 from obfnet.training.published import Published
+from obfnet.training.selective import Selective
 
-_OPPONENTS: Final = 2
-_WIDTH: Final = 256
-# Samples of more values are seen and rebuilt at half their resolution, or a quarter.
-_MOST_VALUES: Final = 3_072
 # An opponent starts afresh every so many steps, in turns, so that O always faces one that has learnt.
 _REFRESHED: Final = 600
 _STRENGTH: Final = 1.0
@@ -39,37 +34,47 @@ _STRENGTH: Final = 1.0
 
 @final
 class Adversarial(Protection):
-    """Another protection, `published` or with bits `coded`, trained against opponents.
+    """Another protection, `published`, with bits `coded` or `selective`, trained against opponents.
 
     Args:
         bits: Length of the code under it; None for none.
+        limits: `rich_share`, where the code has two levels.
 
     Source: the reversed gradient is Ganin and Lempitsky 2015, *Unsupervised Domain Adaptation by
         Backpropagation*.
 
-    Does not guarantee: anything beyond the ceiling of `coded` where there are bits. Measured only.
+    Does not guarantee: anything beyond the ceiling of the code where there is one. Measured only.
     """
 
     name = "adversarial"
     times_longer = 1.5
-    recipe = 3
+    recipe = 4
 
-    takes = ("bits",)
+    takes = ("bits", "rich_share")
 
     def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
         super().__init__(bits, **limits)
-        self._under: Protection = Published() if bits is None else Coded(bits)
-        self.budget_bits = self._under.budget_bits
+        self._under = under = _protection_under(bits, limits.get("rich_share"))
+        self.budget_bits, self.width = under.budget_bits, under.width
+        self.poor_bits, self.rich_share = under.poor_bits, under.rich_share
 
     def build(self, purpose: Purpose) -> nn.Module:
         """The network of the protection under it, with opponents that see what an attacker sees."""
         obfuscation = self._under.build(purpose)
-        seen = purpose.shape if self.budget_bits is None else (int(self.budget_bits), 1, 1)
-        opponents = [
-            _Opponent(seen=seen, raw=purpose.shape, values=purpose.attribute_values)
-            for _ in range(_OPPONENTS)
-        ]
-        return _Opposed(obfuscation, nn.ModuleList(opponents))
+        return _Opposed(obfuscation, nn.ModuleList(self._opponents(purpose)))
+
+    def _opponents(self, purpose: Purpose) -> list[Opponent]:
+        """Two: of photographs, and of codes laid out over them, one sees what has stayed in its place."""
+        raw, values = purpose.shape, purpose.attribute_values
+        seen, placed = raw, raw
+        if isinstance(self._under, Coded):
+            layout = self._under.layout(raw)
+            seen = (self._under.bits, 1, 1)
+            placed = (layout.each, layout.height, layout.width) if layout else seen
+        connected = ConnectedOpponent(seen=seen, raw=raw, values=values)
+        if raw[0] > 1 and math.prod(placed[1:]) > 1:
+            return [connected, ConvolutionalOpponent(seen=placed, raw=raw, values=values)]
+        return [connected, ConnectedOpponent(seen=seen, raw=raw, values=values)]
 
     def outcome(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
         """The loss of the protection under it, and the opponents', which O makes large."""
@@ -79,6 +84,10 @@ class Adversarial(Protection):
         reversed_view = _ReverseGradient.apply(own.seen)  # type: ignore[no-untyped-call]
         losses = [opponent.loss(reversed_view, batch) for opponent in opposed.opponents]  # type: ignore[operator]
         return Outcome(loss=own.loss + torch.stack(losses).mean(), seen=own.seen)
+
+    def settle(self, network: nn.Module, raw: Float[Tensor, "N C H W"]) -> None:
+        """As of the protection under it."""
+        self._under.settle(_checked(network).obfuscation, raw)
 
     def obfuscation_of(self, network: nn.Module) -> nn.Module:
         """Without the opponents."""
@@ -91,6 +100,12 @@ class Adversarial(Protection):
     def fault(self, network: nn.Module, raw: Float[Tensor, "N C H W"], classes: int) -> str | None:
         """As of the protection under it."""
         return self._under.fault(_checked(network).obfuscation, raw, classes)
+
+
+def _protection_under(bits: int | None, rich_share: float | None) -> Protection:
+    if rich_share is not None:
+        return Selective(bits, rich_share=rich_share)
+    return Published() if bits is None else Coded(bits)
 
 
 class _Opposed(nn.Module):
@@ -117,41 +132,6 @@ class _Opposed(nn.Module):
             self.opponents[turn % len(self.opponents)].restart()  # type: ignore[operator]
 
 
-@final
-class _Opponent(nn.Module):
-    """Rebuilds raw samples, and names their attribute, from what an attacker sees."""
-
-    def __init__(self, *, seen: Shape, raw: Shape, values: int) -> None:
-        super().__init__()
-        self.seen_scale, self.raw_scale = scale_within(seen, _MOST_VALUES), scale_within(raw, _MOST_VALUES)
-        self.body = nn.Sequential(
-            nn.Linear(_values(seen, self.seen_scale), _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH), nn.ReLU()
-        )
-        self.rebuild = nn.Linear(_WIDTH, _values(raw, self.raw_scale))
-        self.recognise = nn.Linear(_WIDTH, values) if values else None
-
-    def loss(self, seen: Float[Tensor, "N ..."], batch: Batch) -> Float[Tensor, ""]:
-        """Squared error in units of the batch's variance, and the attribute's cross-entropy."""
-        view = (
-            seen
-            if seen.ndim == 2
-            else functional.avg_pool2d(seen, self.seen_scale, ceil_mode=True).flatten(1)
-        )
-        raw = functional.avg_pool2d(batch.raw, self.raw_scale, ceil_mode=True).flatten(1)
-        features = self.body(view)
-        spread = (raw - raw.mean(0)).square().mean().clamp_min(1e-6)
-        loss: Tensor = functional.mse_loss(self.rebuild(features), raw) / spread
-        if self.recognise is not None and batch.attribute is not None:
-            loss = loss + functional.cross_entropy(self.recognise(features), batch.attribute)
-        return loss
-
-    def restart(self) -> None:
-        """Fresh weights, from torch's present random state."""
-        for part in self.modules():
-            if isinstance(part, nn.Linear):
-                part.reset_parameters()
-
-
 class _ReverseGradient(torch.autograd.Function):
     """The identity, with a gradient of the other sign."""
 
@@ -162,11 +142,6 @@ class _ReverseGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
         return -_STRENGTH * gradient
-
-
-def _values(shape: Shape, scale: int) -> int:
-    channels, height, width = shape
-    return channels * math.ceil(height / scale) * math.ceil(width / scale)
 
 
 def _checked(network: nn.Module) -> _Opposed:

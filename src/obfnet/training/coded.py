@@ -87,7 +87,7 @@ class Coded(Protection):
 
         A long code of a photograph is laid out over it, and has no words.
         """
-        if (layout := self._layout(purpose.shape)) is not None:
+        if (layout := self.layout(purpose.shape)) is not None:
             return self.laid_out_network(purpose, layout)
         if self.bits > _LONGEST_WORDS:
             raise UsageError(
@@ -111,7 +111,12 @@ class Coded(Protection):
         """What `build` makes of a code that is laid out."""
         return spatial_network(purpose, layout, self.channel())
 
-    def _layout(self, shape: Shape) -> Layout | None:
+    def layout(self, shape: Shape) -> Layout | None:
+        """How the code lies on samples of this shape; None where it does not.
+
+        Raises:
+            UsageError: a code that is long enough, but not as many bits for each cell.
+        """
         layout = layout_of(shape, self.placed) if self.laid_out else None
         if layout is not None and layout.bits != self.placed:
             cells, others = layout.height * layout.width, self.bits - self.placed

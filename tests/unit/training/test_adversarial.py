@@ -8,7 +8,9 @@ from torch import nn
 from obfnet.core.errors import UsageError
 from obfnet.nets.cost import count_parameters
 from obfnet.training.adversarial import _REFRESHED, Adversarial, _Opposed
-from obfnet.training.protections import Batch, Published, Purpose
+from obfnet.training.opponents import ConnectedOpponent, ConvolutionalOpponent
+from obfnet.training.protections import Batch, Purpose
+from obfnet.training.published import Published
 
 SHAPE = (1, 8, 8)
 
@@ -129,3 +131,76 @@ def test_large_samples_and_cases_without_an_attribute_do_too() -> None:
     network = protection.build(large)
     batch = Batch(raw=torch.rand(2, 3, 70, 90), labels=torch.tensor([0, 1]))
     assert protection.outcome(network, answer, batch).loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("bits", "share", "seen", "places"),
+    [
+        (None, None, (3, 32, 32), (3, 32, 32)),
+        (256, None, (256,), (4, 8, 8)),
+        (273, 0.3, (273,), (4, 8, 8)),
+        (8, None, (8,), None),
+    ],
+)
+def test_photographs_are_opposed_by_convolutions_too(
+    bits: int | None, share: float | None, seen: tuple[int, ...], places: tuple[int, ...] | None
+) -> None:
+    photographs = Purpose(shape=(3, 32, 32), architecture="conv", hidden=24, classes=4)
+    network = Adversarial(bits, rich_share=share).build(photographs)
+    assert isinstance(network, _Opposed)
+    kinds = [type(opponent) for opponent in network.opponents]
+    assert kinds == [ConnectedOpponent, ConvolutionalOpponent if places else ConnectedOpponent]
+    batch = Batch(raw=torch.rand(8, 3, 32, 32), labels=torch.arange(8) % 4)
+    for opponent in network.opponents:
+        loss = opponent.loss(torch.rand(8, *seen), batch)  # type: ignore[operator]
+        assert loss.shape == ()
+        assert loss.isfinite()
+    if places:
+        assert network.opponents[1].seen == places  # type: ignore[union-attr]
+
+
+def test_a_convolutional_opponent_sees_each_pixel_and_each_placed_bit() -> None:
+    torch.manual_seed(0)
+    for seen, values in (((3, 33, 32), 3 * 33 * 32), ((4, 8, 8), 256)):
+        opponent = ConvolutionalOpponent(
+            seen=seen, raw=(3, 33, 32) if seen[0] == 3 else (3, 32, 32), values=0
+        )
+        # What comes before has no place, and is left out.
+        view = torch.rand(2, 5 + values if seen[0] == 4 else values, requires_grad=True)
+        guess, _ = opponent.eval()(view if seen[0] == 4 else view.reshape(2, *seen))
+        guess.square().sum().backward()
+        assert view.grad is not None
+        touched = view.grad.abs().sum(0) > 0
+        assert touched[-values:].all()
+        assert not touched[:-values].any()
+
+
+def test_what_has_stayed_in_its_place_is_rebuilt_by_convolutions() -> None:
+    torch.manual_seed(0)
+    opponent = ConvolutionalOpponent(seen=(3, 32, 32), raw=(3, 32, 32), values=0)
+    optimiser = torch.optim.Adam(opponent.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(60):
+        batch = Batch(raw=torch.rand(16, 3, 32, 32), labels=torch.zeros(16, dtype=torch.int64))
+        loss = opponent.loss(1 - batch.raw, batch)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    opponent.restart()
+    assert opponent.loss(1 - batch.raw, batch).item() > 0.9
+
+
+def test_a_share_of_rich_requests_makes_it_selective() -> None:
+    protection = Adversarial(9, rich_share=0.25)
+    assert (protection.budget_bits, protection.poor_bits, protection.rich_share) == (9, 4, 0.25)
+    assert protection.width == 1
+    torch.manual_seed(0)
+    network = protection.build(purpose()).train()
+    assert protection.outcome(network, answer, samples()).seen.shape == (64, 9)
+    protection.settle(network.eval(), samples().raw)
+    sent = protection.obfuscation_of(network)
+    assert float(sent.encoder.border) < 1  # type: ignore[arg-type, union-attr]
+    with pytest.raises(UsageError, match="a code of 1 to 4096 bits"):
+        Adversarial(rich_share=0.25)
