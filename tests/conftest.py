@@ -39,6 +39,8 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             os.environ[name] = value
 
 
+# Before pytest-xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups tests for processes side by side; skips those on real data, with the reason, where it is not."""
     for item in items:

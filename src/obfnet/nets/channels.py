@@ -15,8 +15,8 @@ from obfnet.guarantees.discrete_gaussian import LEVELS
 _STATES: Final = 2**62
 
 
-class _Random(nn.Module):
-    """A random state of its own, which networks that train side by side cannot disturb."""
+class OwnRandom(nn.Module):
+    """A random state of its own, in a buffer, which networks that train side by side cannot disturb."""
 
     state: Tensor
 
@@ -56,7 +56,7 @@ class FlippedSigns(nn.Module):
 
     def __init__(self, flip: float) -> None:
         super().__init__()
-        self.flip, self.random = flip, _Random()
+        self.flip, self.random = flip, OwnRandom()
 
     def forward(
         self, decided: Float[Tensor, "N width"], drawn: Bool[Tensor, "N width"] | None = None
@@ -82,7 +82,7 @@ class GradedSigns(nn.Module):
 
     def __init__(self, word: int, *, taught_rich: float = 0.5) -> None:
         super().__init__()
-        self.word, self.taught_rich, self.random = word, taught_rich, _Random()
+        self.word, self.taught_rich, self.random = word, taught_rich, OwnRandom()
 
     def forward(
         self, decided: Float[Tensor, "N width"], drawn: Bool[Tensor, "N 1"] | None = None
@@ -116,7 +116,7 @@ class NoisyLevels(nn.Module):
 
     def __init__(self, noise: float) -> None:
         super().__init__()
-        self.noise, self.random = noise, _Random()
+        self.noise, self.random = noise, OwnRandom()
 
     def forward(
         self, decided: Float[Tensor, "N width"], drawn: Float[Tensor, "N width"] | None = None

@@ -84,6 +84,18 @@ class GradedEncoder(WordEncoder):
         self.border.copy_(scores.softmax(1).max(1).values.quantile(share))
 
 
+def most_macs(architecture: str, shape: Shape, hidden: int) -> int:
+    """What an obfuscation network with a code may cost: a published one, at the full resolution.
+
+    Args:
+        architecture: Registry name of the published one.
+        shape: Channels, height and width of a sample.
+        hidden: Width of its bottleneck.
+    """
+    published = OBFUSCATION_ARCHITECTURES.get(architecture)(shape, hidden)
+    return count_macs(published, shape) * (4 if getattr(published, "halves", False) else 1)
+
+
 def coded_encoder(
     architecture: str,
     shape: Shape,
@@ -109,7 +121,7 @@ def coded_encoder(
     Raises:
         UsageError: the published network costs too little for any encoder.
     """
-    published = count_macs(OBFUSCATION_ARCHITECTURES.get(architecture)(shape, hidden), shape)
+    published = most_macs(architecture, shape, hidden)
     classes, bits = words.shape
     length = bits + 1 + details if details else bits
     left = published - count_macs(_OfCode(generator), (length, 1, 1)) - classes * bits

@@ -72,6 +72,7 @@ class ConvolutionalObfuscation(nn.Module):
             nn.PixelShuffle(2),
         )
         self.halves = is_camera_size(shape)
+        """Whether it works at half of the resolution."""
         if self.halves:
             for layer in self.up:
                 if isinstance(layer, nn.Conv2d):

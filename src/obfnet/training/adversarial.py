@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from obfnet.core.errors import UsageError
 from obfnet.training.coded import Coded
 from obfnet.training.opponents import ConnectedOpponent, ConvolutionalOpponent, Opponent
 from obfnet.training.protections import (
@@ -42,6 +43,9 @@ class Adversarial(Protection):
 
     Source: the reversed gradient is Ganin and Lempitsky 2015, *Unsupervised Domain Adaptation by
         Backpropagation*.
+
+    At camera size it is trained on whole pictures by its own losses all the way, and not in two parts as
+    `published` is.
 
     Does not guarantee: anything beyond the ceiling of the code where there is one. Measured only.
     """
@@ -103,9 +107,12 @@ class Adversarial(Protection):
 
 
 def _protection_under(bits: int | None, rich_share: float | None) -> Protection:
-    if rich_share is not None:
-        return Selective(bits, rich_share=rich_share)
-    return Published() if bits is None else Coded(bits)
+    if bits is None and rich_share is None:
+        return Published()
+    try:
+        return Coded(bits) if rich_share is None else Selective(bits, rich_share=rich_share)
+    except UsageError as exc:
+        raise UsageError(f"{exc.expected} under adversarial", exc.got, exc.remedy) from exc
 
 
 class _Opposed(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from obfnet.fitting import Precision, arithmetic
@@ -16,13 +17,15 @@ ROOM_BYTES: Final = 3 * 2**29
 """What one pass may keep for the way back, the same on every machine, so that the same parts are asked."""
 
 _DEPTHS: Final = 3
+_MOST_PLACES: Final = 64
 
 
 class FrozenNetwork:
     """Scores and features of samples; several threads may ask at once.
 
     Features are the outputs of three of the network's own layers (modules without parts), evenly spaced, the
-    last just before the scores. A network that is one function, without layers, has none.
+    last just before the scores; maps of more than 64 places a side are averaged down, since those of a whole
+    batch are held at once. A network that is one function, without layers, has none.
 
     Where a batch would keep too much for its way back, it is passed in parts that are passed once more on the
     way back: the same gradients, for a third more time.
@@ -123,7 +126,7 @@ class FrozenNetwork:
         # Each thread has its own list, and none unless it asked.
         features = getattr(self._pass, "features", None)
         if features is not None:
-            features.append(output.float())
+            features.append(_small(output.float()))
 
 
 def _layers_in_order(network: nn.Module, sample: Tensor) -> list[nn.Module]:
@@ -162,6 +165,12 @@ def _kept_bytes(network: nn.Module, sample: Tensor) -> int:
         passed = network(sample.clone().requires_grad_())
     del passed
     return sum(kept.values())
+
+
+def _small(features: Tensor) -> Tensor:
+    longest = max(features.shape[2:], default=0) if features.ndim == 4 else 0
+    most = math.ceil(longest / _MOST_PLACES)
+    return functional.avg_pool2d(features, most, ceil_mode=True) if most > 1 else features
 
 
 def _spaced(layers: list[nn.Module]) -> list[nn.Module]:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from obfnet.training.protections import Answer
 
-_LEAST_SPREAD: Final = 1e-6
+LEAST_SPREAD: Final = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,5 +51,5 @@ def unlike(answer: Answer, sent: Float[Tensor, "N C H W"], wanted: Sight) -> Flo
     scores, features = answer.seen(sent)
     loss = functional.cross_entropy(scores, wanted.answers)
     for have, want in zip(features, wanted.features, strict=True):
-        loss = loss + functional.mse_loss(have, want) / want.var().clamp_min(_LEAST_SPREAD)
+        loss = loss + functional.mse_loss(have, want) / want.var().clamp_min(LEAST_SPREAD)
     return loss

@@ -5,25 +5,31 @@ in its place, which is how a photograph is seen through. Neither finds what the 
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import Final, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.nets import Shape
+from obfnet.nets.channels import OwnRandom
 from obfnet.nets.coded import scale_within
+from obfnet.nets.convolutional_obfuscation import normalised
+from obfnet.training.looking import LEAST_SPREAD
 from obfnet.training.protections import Batch
 
 _WIDTH: Final = 256
 _CHANNELS: Final = 48
-# Samples of more values are seen and rebuilt at half their resolution, or a quarter.
+# Samples of more values are seen and rebuilt at a fraction of their resolution.
 _MOST_VALUES: Final = 3_072
-_LEAST_SPREAD: Final = 1e-6
 
 
-class Opponent(nn.Module):
+class Opponent(nn.Module, ABC):
     """Rebuilds raw samples, and names their attribute, from what an attacker sees.
+
+    Its random state is its own, so that a network comes out the same whatever else is trained beside it.
 
     Args:
         raw: Shape of a raw sample.
@@ -37,28 +43,35 @@ class Opponent(nn.Module):
         channels, *sides = raw
         height, width = (math.ceil(side / self.raw_scale) for side in sides)
         self.rebuilt: Shape = (channels, height, width)
+        self.random = OwnRandom()
 
+    @abstractmethod
     def forward(
         self, seen: Float[Tensor, "N ..."]
     ) -> tuple[Float[Tensor, "N C H W"], Float[Tensor, "N features"]]:
         """The raw sample, at the resolution at which it is opposed, and features of it."""
-        raise NotImplementedError
 
     def loss(self, seen: Float[Tensor, "N ..."], batch: Batch) -> Float[Tensor, ""]:
         """Squared error in units of the batch's variance, and the attribute's cross-entropy."""
         raw = functional.avg_pool2d(batch.raw, self.raw_scale, ceil_mode=True)
         guess, features = self(seen)
-        spread = (raw - raw.mean(0)).square().mean().clamp_min(_LEAST_SPREAD)
+        spread = (raw - raw.mean(0)).square().mean().clamp_min(LEAST_SPREAD)
         loss: Tensor = functional.mse_loss(guess, raw) / spread
         if self.recognise is not None and batch.attribute is not None:
             loss = loss + functional.cross_entropy(self.recognise(features), batch.attribute)
         return loss
 
     def restart(self) -> None:
-        """Fresh weights, from torch's present random state."""
+        """Fresh weights, drawn as torch draws those of a new network."""
+        random = self.random.fresh()
         for part in self.modules():
-            if isinstance(part, nn.Linear | nn.Conv2d | nn.BatchNorm2d):
+            if isinstance(part, nn.BatchNorm2d):
                 part.reset_parameters()
+            elif isinstance(part, nn.Linear | nn.Conv2d):
+                most = 1 / math.sqrt(part.weight[0].numel())
+                with torch.no_grad():
+                    for values in part.parameters():
+                        values.copy_(torch.empty(values.shape).uniform_(-most, most, generator=random))
 
 
 @final
@@ -105,6 +118,10 @@ class ConvolutionalOpponent(Opponent):
         channels, height, width = self.rebuilt
         self.sides = (math.ceil(height / 2), math.ceil(width / 2))
         inputs = 4 * seen[0] if self.is_sample else seen[0]
+        if not self.is_sample:
+            # Cells that are finer than what is seen are folded into channels.
+            self.folded = max(1, math.ceil(seen[1] / self.sides[0]), math.ceil(seen[2] / self.sides[1]))
+            inputs *= self.folded**2
         self.body = nn.Sequential(*_layer(inputs), *_layer(_CHANNELS), *_layer(_CHANNELS))
         self.rebuild = nn.Conv2d(_CHANNELS, 4 * channels, 3, padding=1)
         self.recognise = nn.Linear(_CHANNELS, values) if values else None
@@ -122,11 +139,14 @@ class ConvolutionalOpponent(Opponent):
 
     def _view(self, seen: Float[Tensor, "N c h w"]) -> Float[Tensor, "N d H W"]:
         if not self.is_sample:
-            return functional.interpolate(seen, self.sides)
-        smaller = functional.avg_pool2d(seen, self.raw_scale, ceil_mode=True)
-        height, width = smaller.shape[2:]
-        return functional.pixel_unshuffle(functional.pad(smaller, (0, width % 2, 0, height % 2)), 2)
+            return functional.interpolate(_folded(seen, self.folded), self.sides)
+        return _folded(functional.avg_pool2d(seen, self.raw_scale, ceil_mode=True), 2)
+
+
+def _folded(values: Float[Tensor, "N c h w"], times: int) -> Float[Tensor, "N d H W"]:
+    height, width = values.shape[2:]
+    return functional.pixel_unshuffle(functional.pad(values, (0, -width % times, 0, -height % times)), times)
 
 
 def _layer(before: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(before, _CHANNELS, 3, padding=1), nn.BatchNorm2d(_CHANNELS), nn.ReLU()
+    return normalised(nn.Conv2d(before, _CHANNELS, 3, padding=1, bias=False))

@@ -25,7 +25,7 @@ from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
-from obfnet.training.growing import Growth, averaged, growth_factor, in_two_parts
+from obfnet.training.growing import FirstPart, answers_halves, averaged, in_two_parts
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.protections import PROTECTIONS, Answer, Batch, Outcome, Protection, Purpose
@@ -228,14 +228,13 @@ def _train_together(
         else f"train {len(networks)} of {plan.count} obfuscation networks",
     )
     threads = torch.get_num_threads()
-    two_parts, factor = in_two_parts(protection, networks[0], spec.unit_shape), 1
-    if two_parts:
-        factor = growth_factor(inference.network, dataset.validation, spec.unit_shape)
-    growth = Growth(factor, plan.schedule.steps(len(labels)) if two_parts else 0)
-    if factor > 1:
+    two_parts = in_two_parts(protection, networks[0], spec.unit_shape)
+    halves = two_parts and answers_halves(inference.network, dataset.validation, spec.unit_shape)
+    first_part = FirstPart(plan.schedule.steps(len(labels)) if two_parts else 0)
+    if halves:
         progress.say(
-            f"the inference network answers much the same of pictures averaged by {factor}x{factor}: these "
-            "come first, which is faster, and whole ones last"
+            "the inference network answers much the same of pictures averaged by 2x2: these come first, "
+            "which is faster, and whole ones last"
         )
     # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
     alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
@@ -263,10 +262,9 @@ def _train_together(
     with frozen, ThreadPoolExecutor(at_once, initializer=single_threaded) as pool:
 
         def step(rows: Tensor) -> float:
-            opens = growth.step()
-            raw = averaged(unit_tensor(train.samples[rows.numpy()]), factor if opens else 1)
+            opens, raw = first_part.step(), unit_tensor(train.samples[rows.numpy()])
             batch = Batch(
-                raw=augmented(raw, plan.augmentation).to(place),
+                raw=augmented(averaged(raw) if opens and halves else raw, plan.augmentation).to(place),
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
             )
@@ -275,7 +273,7 @@ def _train_together(
             return sum((map if alone else pool.map)(descended, networks)) / len(networks)
 
         try:
-            trained = nn.ModuleList([*networks, growth]) if two_parts else networks
+            trained = nn.ModuleList([*networks, first_part]) if two_parts else networks
             run_schedule(trained, step, samples=len(labels), budget=budget)
         finally:
             torch.set_num_threads(threads)

@@ -77,10 +77,10 @@ class PoolSettings:
 
 
 def _augmentation(spec: CaseSpec, protection: str, network: Any) -> tuple[str, ...]:
-    # Passes at camera size are few. Where they start with averaged pictures, wider changes cost little and
-    # are learnt through; elsewhere a fresh network may find no first step.
-    grows = in_two_parts(PROTECTIONS.get(protection), network, spec.input.unit_shape)
-    return spec.recipe.augmentation if grows else spec.recipe.obfuscation_augmentation
+    # Passes at camera size are few. In two parts wider changes are learnt through; elsewhere a fresh network
+    # may find no first step.
+    two_parts = in_two_parts(PROTECTIONS.get(protection), network, spec.input.unit_shape)
+    return spec.recipe.augmentation if two_parts else spec.recipe.obfuscation_augmentation
 
 
 @dataclass(frozen=True, kw_only=True)

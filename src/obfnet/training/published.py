@@ -12,11 +12,12 @@ from obfnet.training.protections import Answer, Batch, Outcome, Protection, Purp
 
 @final
 class Published(Protection):
-    """The paper's method as it is: cross-entropy of the frozen I's answer, nothing else.
+    """The paper's method: cross-entropy of the frozen I's answer.
 
     Source: Xu et al. 2019, arXiv 1912.09859 (the training phase; released code).
-    Differs from paper: at camera size, where few passes can be paid for, O first learns to send what I sees
-        alike. Trained by the paper's loss alone it is right about the scenes of its training, and not others.
+    Differs from paper: at camera size, where few passes can be paid for, a convolutional O first learns to
+        send what I sees alike. Trained by the paper's loss alone it is right about the scenes of its
+        training, and much less about others.
 
     Does not guarantee: anything. A decoder rebuilds most of the raw sample; the demo measures how much.
     """

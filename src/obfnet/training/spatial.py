@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from obfnet.core.errors import UsageError
-from obfnet.nets import OBFUSCATION_ARCHITECTURES
 from obfnet.nets.coded import CodedObfuscation
-from obfnet.nets.coded_encoders import GradedEncoder
-from obfnet.nets.cost import count_macs
+from obfnet.nets.coded_encoders import GradedEncoder, most_macs
 from obfnet.nets.spatial import FEWEST_BITS, GradedGenerator, Layout, SpatialGenerator, spatial_obfuscation
 from obfnet.training.looking import sight_of, unlike
 from obfnet.training.protections import Answer, Batch, Outcome, Purpose
@@ -27,7 +25,7 @@ LABEL_SHARE: Final = 0.5
 def spatial_network(
     purpose: Purpose, layout: Layout, channel: nn.Module, words: Float[Tensor, "K word"] | None = None
 ) -> CodedObfuscation:
-    """An encoder and a generator at no more than the published network's cost.
+    """An encoder and a generator at no more than the published network's cost (`most_macs`).
 
     Args:
         purpose: Of the network.
@@ -38,10 +36,13 @@ def spatial_network(
     Raises:
         UsageError: the published network costs too little.
     """
-    published = OBFUSCATION_ARCHITECTURES.get(purpose.architecture)(purpose.shape, purpose.hidden)
-    most = count_macs(published, purpose.shape)
     return spatial_obfuscation(
-        purpose.shape, purpose.hidden, layout, channel=channel, max_macs=most, words=words
+        purpose.shape,
+        purpose.hidden,
+        layout,
+        channel=channel,
+        max_macs=most_macs(purpose.architecture, purpose.shape, purpose.hidden),
+        words=words,
     )
 
 

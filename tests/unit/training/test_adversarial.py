@@ -1,5 +1,8 @@
 """The protection `adversarial`: opponents that learn, a reversed gradient, and what a device gets."""
 
+import math
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -161,18 +164,22 @@ def test_photographs_are_opposed_by_convolutions_too(
 
 def test_a_convolutional_opponent_sees_each_pixel_and_each_placed_bit() -> None:
     torch.manual_seed(0)
-    for seen, values in (((3, 33, 32), 3 * 33 * 32), ((4, 8, 8), 256)):
-        opponent = ConvolutionalOpponent(
-            seen=seen, raw=(3, 33, 32) if seen[0] == 3 else (3, 32, 32), values=0
-        )
+    for seen, raw in (
+        ((3, 33, 32), (3, 33, 32)),
+        ((4, 8, 8), (3, 32, 32)),
+        ((4, 32, 32), (3, 128, 128)),
+        ((2, 45, 45), (3, 180, 180)),
+    ):
+        opponent, values = ConvolutionalOpponent(seen=seen, raw=raw, values=0), math.prod(seen)
         # What comes before has no place, and is left out.
-        view = torch.rand(2, 5 + values if seen[0] == 4 else values, requires_grad=True)
-        guess, _ = opponent.eval()(view if seen[0] == 4 else view.reshape(2, *seen))
+        before = 0 if seen == raw else 5
+        view = torch.rand(2, before + values, requires_grad=True)
+        guess, _ = opponent.eval()(view if before else view.reshape(2, *seen))
         guess.square().sum().backward()
         assert view.grad is not None
         touched = view.grad.abs().sum(0) > 0
-        assert touched[-values:].all()
-        assert not touched[:-values].any()
+        assert touched[before:].all()
+        assert not touched[:before].any()
 
 
 def test_what_has_stayed_in_its_place_is_rebuilt_by_convolutions() -> None:
@@ -202,5 +209,32 @@ def test_a_share_of_rich_requests_makes_it_selective() -> None:
     protection.settle(network.eval(), samples().raw)
     sent = protection.obfuscation_of(network)
     assert float(sent.encoder.border) < 1  # type: ignore[arg-type, union-attr]
-    with pytest.raises(UsageError, match="a code of 1 to 4096 bits"):
-        Adversarial(rich_share=0.25)
+    for bits, share in ((None, 0.25), (5_000, None), (8, 1.5)):
+        with pytest.raises(UsageError, match="under adversarial, got"):
+            Adversarial(bits, rich_share=share)
+
+
+def test_fresh_weights_do_not_depend_on_what_is_trained_beside() -> None:
+    def restarted(together: int) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        opponents = [ConvolutionalOpponent(seen=(3, 8, 8), raw=(3, 8, 8), values=0) for _ in range(3)]
+        with ThreadPoolExecutor(together) as pool:
+            for _ in range(3):
+                list(pool.map(lambda one: one.restart(), opponents))
+        return [opponent.rebuild.weight.detach() for opponent in opponents]
+
+    alone, beside = restarted(1), restarted(3)
+    assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
+    assert not torch.equal(alone[0], alone[1])
+
+
+def test_fresh_weights_are_drawn_as_torch_draws_them() -> None:
+    torch.manual_seed(0)
+    opponent = ConnectedOpponent(seen=(1, 20, 20), raw=(1, 20, 20), values=3)
+    new = {name: value.detach().clone() for name, value in opponent.named_parameters()}
+    opponent.restart()
+    for name, value in opponent.named_parameters():
+        assert not torch.equal(value, new[name])
+        if value.numel() > 1_000:
+            assert value.abs().max().item() == pytest.approx(new[name].abs().max().item(), rel=0.02)
+            assert value.std().item() == pytest.approx(new[name].std().item(), rel=0.05)

@@ -138,6 +138,14 @@ def test_a_code_that_is_laid_out_costs_no_more_than_the_published_network(
         Coded(bits).build(Purpose(shape=shape, architecture="conv", hidden=1, classes=10))
 
 
+def test_at_camera_size_a_code_may_cost_what_the_published_network_would_at_full_resolution() -> None:
+    shape = (3, 192, 192)
+    published = count_macs(ConvolutionalObfuscation(shape, 12), shape)
+    for bits in (64, 2_304):
+        coded = Coded(bits).build(Purpose(shape=shape, architecture="conv", hidden=12, classes=10))
+        assert published < count_macs(coded, shape) <= 4 * published
+
+
 def test_each_bit_of_a_code_that_is_laid_out_shows_near_its_place() -> None:
     shape, bits = (3, 32, 32), 256
     network = network_of(shape, bits, "conv")

@@ -44,6 +44,19 @@ def test_features_are_layers_of_three_depths_with_gradients() -> None:
     assert not any(layer._forward_hooks for layer in asked.modules())
 
 
+def test_large_maps_are_held_at_a_fraction_of_their_size() -> None:
+    large = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    raw = torch.rand(2, 3, 150, 200)
+    place = torch.device("cpu")
+    with FrozenNetwork(
+        large.eval(), (3, 150, 200), integer=False, precision="float32", place=place
+    ) as frozen:
+        first, *_ = frozen.seen(raw)[1]
+    torch.testing.assert_close(first, functional.avg_pool2d(large[0](raw), 4, ceil_mode=True))
+
+
 def test_threads_do_not_see_each_others_features() -> None:
     with frozen_of(network()) as frozen:
         samples = [torch.full((2, *SHAPE), value / 8) for value in range(8)]

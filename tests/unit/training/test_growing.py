@@ -14,7 +14,8 @@ from obfnet.data.arrays import array_dataset
 from obfnet.data.case import Dataset
 from obfnet.data.table import Split
 from obfnet.fitting import Checkpoint, Schedule
-from obfnet.training.growing import growth_factor
+from obfnet.training import part
+from obfnet.training.growing import answers_halves
 from obfnet.training.inference import InferenceCard, InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.protections import Answer, Batch, Outcome
@@ -113,7 +114,7 @@ def inference_of(network: nn.Module, data: Dataset, folder: Path) -> InferenceNe
 
 
 def trained(
-    network: Brightness, data: Dataset, out: Path, progress: Silent, settings: PoolSettings = SETTINGS
+    network: nn.Module, data: Dataset, out: Path, progress: Silent, settings: PoolSettings = SETTINGS
 ) -> bytes:
     key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
     inference = inference_of(network, data, out)
@@ -192,18 +193,30 @@ def test_a_network_of_one_size_is_asked_about_whole_pictures(pictures: Dataset, 
 
 
 def test_a_network_that_looks_at_details_is_asked_about_whole_pictures(pictures: Dataset) -> None:
-    assert growth_factor(Brightness(), pictures.validation, SHAPE) == 2
-    assert growth_factor(Sharpness(), pictures.validation, SHAPE) == 1
-    assert growth_factor(Flattened(), pictures.validation, SHAPE) == 1
-    assert growth_factor(Flattened(), pictures.validation.take(np.arange(3)), SHAPE) == 1
+    few = pictures.validation.take(np.arange(3))
+    assert answers_halves(Brightness(), pictures.validation, SHAPE)
+    assert not answers_halves(Sharpness(), pictures.validation, SHAPE)
+    assert not answers_halves(Flattened(), pictures.validation, SHAPE)
+    assert not answers_halves(Flattened(), few, SHAPE)
 
 
-def test_a_network_that_refuses_a_quarter_is_asked_about_a_half(pictures: Dataset) -> None:
-    large = Split(
-        samples=pictures.validation.samples.repeat(2, 2).repeat(2, 3), labels=pictures.validation.labels
+def test_odd_sides_are_not_halved(pictures: Dataset) -> None:
+    odd = Split(samples=pictures.validation.samples[:, :, 1:], labels=pictures.validation.labels)
+    assert not answers_halves(Brightness(), odd, (3, SIDE - 1, SIDE))
+
+
+def test_a_network_of_layers_is_asked_in_parts_for_what_it_sees(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(part, "ROOM_BYTES", 2**26)
+    layers = nn.Sequential(
+        nn.Conv2d(3, 32, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(128, 2)
     )
-    assert growth_factor(Brightness(), large, (3, 2 * SIDE, 2 * SIDE)) == 4
-    assert growth_factor(Brightness((SIDE, 2 * SIDE)), large, (3, 2 * SIDE, 2 * SIDE)) == 2
+    told = Recorder()
+    settings = replace(SETTINGS, schedule=Schedule(epochs=4 * 64 / 80, batch_size=64))
+    trained(layers, pictures, tmp_path, told, settings)
+    assert any("samples at a time and not 64" in line for line in told.lines)
 
 
 def test_a_stopped_training_goes_on_at_the_size_that_is_next(
@@ -217,3 +230,13 @@ def test_a_stopped_training_goes_on_at_the_size_that_is_next(
     assert trained(resumed, pictures, tmp_path / "stopped", Silent()) == whole
     # Step 11 was not saved: it is done again.
     assert resumed.asked == [SIDE, SIDE]
+
+
+def test_a_first_part_on_whole_pictures_is_resumed_too(
+    pictures: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Checkpoint.__init__.__kwdefaults__, "every_s", 0.0)
+    whole = trained(Brightness((SIDE,)), pictures, tmp_path / "whole", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        trained(Brightness((SIDE,)), pictures, tmp_path / "stopped", Stopped(7))
+    assert trained(Brightness((SIDE,)), pictures, tmp_path / "stopped", Silent()) == whole
