@@ -71,8 +71,10 @@ RANDOMISED: Final = tuple(
 GAUSSIAN: Final = (
     replace(_MNIST, protection="gaussian", bits=16, noise=0.5),
     replace(_FSD, obfuscation="cnn", protection="gaussian", bits=16, noise=0.5),
+    # Sixteen numbers for each 4x4 pixels.
+    replace(_CIFAR10, protection="gaussian", bits=1_410, noise=0.5, obfuscation_share=0.4),
 )
-"""With noise on a few bounded numbers."""
+"""With noise on bounded numbers."""
 
 SELECTIVE: Final = (
     replace(_MNIST, protection="selective", bits=32, rich_share=0.1),

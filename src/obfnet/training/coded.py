@@ -6,7 +6,7 @@ encoder is not sure of, and little of the others.
 """
 
 import math
-from typing import Final, Unpack
+from typing import Final, NoReturn, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -119,14 +119,18 @@ class Coded(Protection):
         """
         layout = layout_of(shape, self.placed) if self.laid_out else None
         if layout is not None and layout.bits != self.placed:
-            cells, others = layout.height * layout.width, self.bits - self.placed
-            besides = f", and {others} besides" if others else ""
-            raise UsageError(
-                f"a multiple of {cells} bits, as many for each 4x4 pixels of a photograph{besides}",
-                f"{self.bits}",
-                f"--bits {layout.bits + others} or {layout.bits + cells + others}",
-            )
+            self.refuse(layout)
         return layout
+
+    def refuse(self, layout: Layout) -> NoReturn:
+        """Says which budgets can be laid out, where this one cannot."""
+        cells, others = layout.height * layout.width, self.bits - self.placed
+        besides = f", and {others} besides" if others else ""
+        raise UsageError(
+            f"a multiple of {cells} bits, as many for each 4x4 pixels of a photograph{besides}",
+            f"{self.bits}",
+            f"--bits {layout.bits + others} or {layout.bits + cells + others}",
+        )
 
     def encoder(self, purpose: Purpose, generator: ExactGenerator) -> nn.Module:
         """What decides the code, at what the generator leaves of the cost."""

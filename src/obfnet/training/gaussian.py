@@ -5,14 +5,15 @@ differential privacy, follows from the bound and the noise, and both are proved 
 """
 
 import math
-from typing import Unpack, final
+from typing import NoReturn, Unpack, final
 
 from torch import nn
 
 from obfnet.core.errors import UsageError
 from obfnet.guarantees.discrete_gaussian import LEAST_NOISE, LEVELS, MOST_NOISE, noisy_bits
 from obfnet.nets.channels import NoisyLevels
-from obfnet.training.coded import Coded
+from obfnet.nets.spatial import Layout
+from obfnet.training.coded import MOST_BITS, Coded
 from obfnet.training.protections import Limits
 
 
@@ -21,7 +22,8 @@ class Gaussian(Coded):
     """As many numbers in [-1, 1] as the budget allows with this noise, and a generator.
 
     It trains as `coded` does, with the noise that there will be: classes have words of -1 and 1, and the
-    generator learns to make the same sample of all that are near one.
+    generator learns to make the same sample of all that are near one. Many numbers of a photograph are laid
+    out over it, and trained, noise included, to show the inference network what it would see.
 
     Args:
         bits: Budget of one request: the Bayes capacity of all numbers together.
@@ -37,7 +39,6 @@ class Gaussian(Coded):
     name = "gaussian"
 
     takes = ("bits", "noise")
-    laid_out = False
 
     def __init__(self, bits: int | None = None, **limits: Unpack[Limits]) -> None:
         super().__init__(bits, **limits)
@@ -49,7 +50,7 @@ class Gaussian(Coded):
                 "give it with --noise",
             )
         self.noise: float = float(noise)
-        one = noisy_bits(1, LEVELS, noise * LEVELS)
+        one = self._bits_of(1)
         self.width = math.floor(self.bits / one)
         if self.width == 0:
             raise UsageError(
@@ -57,12 +58,32 @@ class Gaussian(Coded):
                 f"{one:.2f} bits",
                 "raise --noise or --bits",
             )
-        self.budget_bits = noisy_bits(self.width, LEVELS, noise * LEVELS)
+        self.budget_bits = self._bits_of(self.width)
+
+    def _bits_of(self, numbers: int) -> float:
+        return noisy_bits(numbers, LEVELS, self.noise * LEVELS)
 
     @property
     def length(self) -> int:
         """So many numbers keep to the budget."""
         return self.width
+
+    @property
+    def placed(self) -> int:
+        """All of them, where they are laid out."""
+        return self.width
+
+    def refuse(self, layout: Layout) -> NoReturn:
+        """Says which budgets are of as many numbers for each cell."""
+        cells, one = layout.height * layout.width, self._bits_of(1)
+        fitting = [bits for bits in range(1, MOST_BITS + 1) if bits >= one and int(bits / one) % cells == 0]
+        fewer = [bits for bits in fitting if bits < self.bits][-1:]
+        nearest = fewer + [bits for bits in fitting if bits > self.bits][:1]
+        raise UsageError(
+            f"a multiple of {cells} numbers, as many for each 4x4 pixels of a photograph",
+            f"{self.width}, which {self.bits} bits are with this noise",
+            f"--bits {' or '.join(map(str, nearest))}" if nearest else "choose another --noise",
+        )
 
     def channel(self) -> nn.Module:
         """Numbers in [-1, 1] with noise."""

@@ -8,17 +8,21 @@ import torch
 
 from obfnet.attacks.known_network import KnownNetwork
 from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool, verify
-from obfnet.core.errors import UsageError
-from obfnet.core.spec import as_unit
+from obfnet.bundle.chance import Noise
+from obfnet.bundle.chance_cut import check_budget
+from obfnet.core.errors import BundleError, UsageError
+from obfnet.core.spec import InputSpec, as_unit
 from obfnet.data.case import Dataset
 from obfnet.edge import ObfuscationSession
+from obfnet.export import obfuscation_onnx
 from obfnet.fitting import Schedule
 from obfnet.nets.channels import NoisyLevels
 from obfnet.training.classifier import answers
+from obfnet.training.coded import coded_network
 from obfnet.training.gaussian import Gaussian
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-from obfnet.training.protections import PROTECTIONS
+from obfnet.training.protections import PROTECTIONS, Purpose
 
 BITS, NOISE = 12, 0.5
 
@@ -104,3 +108,43 @@ def test_noise_with_another_protection_is_refused(name: str) -> None:
     bits = None if name in ("published", "adversarial") else 8
     with pytest.raises(UsageError, match=f"no --noise with protection {name}, got 2"):
         PROTECTIONS.get(name)(bits, noise=2.0)
+
+
+def test_many_numbers_of_a_photograph_are_laid_out_and_proved() -> None:
+    shape, noise = (3, 32, 32), 0.5
+    spec = InputSpec(shape=shape, dtype="uint8", low=0, high=255, layout="CHW", preprocessing="none")
+    protection = Gaussian(353, noise=noise)
+    torch.manual_seed(0)
+    network = protection.build(Purpose(shape=shape, architecture="conv", hidden=24, classes=10)).eval()
+    assert protection.width == 256
+    graph = obfuscation_onnx(network, spec, chance=Noise(noise), width=256)
+    one = math.log2(1 + 2 / (noise * math.sqrt(2 * math.pi)))
+    cut = check_budget(graph, spec, 256 * one + 1e-6, Noise(noise))
+    assert cut.bits == pytest.approx(256 * one, abs=1e-6)
+    with pytest.raises(BundleError, match="350 bits"):
+        check_budget(graph, spec, 350.0, Noise(noise))
+
+
+def test_the_noise_of_a_number_stays_near_its_place() -> None:
+    torch.manual_seed(0)
+    purpose = Purpose(shape=(3, 32, 32), architecture="conv", hidden=24, classes=10)
+    network = coded_network(Gaussian(353, noise=0.5).build(purpose)).eval()
+    numbers = torch.zeros(2, 256)
+    numbers[1, 8 * 3 + 5] = 1.0
+    with torch.no_grad():
+        first, other = network.generator(numbers)
+    rows, columns = torch.where((first != other).any(0))
+    assert 8 <= rows.min() <= rows.max() < 20
+    assert 16 <= columns.min() <= columns.max() < 28
+
+
+@pytest.mark.parametrize(("bits", "noise", "wanted"), [(400, 0.5, (353, 441)), (1_024, 0.5, (970, 1_057))])
+def test_budgets_that_cannot_be_laid_out_are_refused_with_those_that_can(
+    bits: int, noise: float, wanted: tuple[int, int]
+) -> None:
+    purpose = Purpose(shape=(3, 32, 32), architecture="conv", hidden=24, classes=10)
+    with pytest.raises(UsageError, match=f"(?s)a multiple of 64 numbers.*--bits {wanted[0]} or {wanted[1]}"):
+        Gaussian(bits, noise=noise).build(purpose)
+    for fitting in wanted:
+        assert Gaussian(fitting, noise=noise).width % 64 == 0
+        Gaussian(fitting, noise=noise).build(purpose)
