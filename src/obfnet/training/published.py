@@ -16,8 +16,8 @@ class Published(Protection):
 
     Source: Xu et al. 2019, arXiv 1912.09859 (the training phase; released code).
     Differs from paper: at camera size, where few passes can be paid for, a convolutional O first learns to
-        send what I sees alike. Trained by the paper's loss alone it is right about the scenes of its
-        training, and much less about others.
+        send what I sees alike. So few passes of the paper's loss alone leave more of the validation samples
+        wrong. Scenes of which training saw none are not helped by it.
 
     Does not guarantee: anything. A decoder rebuilds most of the raw sample; the demo measures how much.
     """
