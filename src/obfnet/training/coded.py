@@ -104,8 +104,8 @@ class Coded(Protection):
 
     @property
     def placed(self) -> int:
-        """How many bits of the code have a place on a photograph, where it is laid out."""
-        return self.bits
+        """How many numbers of the code have a place on a photograph, where it is laid out."""
+        return self.length
 
     def laid_out_network(self, purpose: Purpose, layout: Layout) -> CodedObfuscation:
         """What `build` makes of a code that is laid out."""
@@ -119,11 +119,18 @@ class Coded(Protection):
         """
         layout = layout_of(shape, self.placed) if self.laid_out else None
         if layout is not None and layout.bits != self.placed:
-            self.refuse(layout)
+            self.refuse_layout(layout)
         return layout
 
-    def refuse(self, layout: Layout) -> NoReturn:
-        """Says which budgets can be laid out, where this one cannot."""
+    def refuse_layout(self, layout: Layout) -> NoReturn:
+        """Says which budgets can be laid out, where this one cannot.
+
+        Args:
+            layout: Of the most bits that can be laid out within this budget.
+
+        Raises:
+            UsageError: always.
+        """
         cells, others = layout.height * layout.width, self.bits - self.placed
         besides = f", and {others} besides" if others else ""
         raise UsageError(

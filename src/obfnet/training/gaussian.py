@@ -68,12 +68,7 @@ class Gaussian(Coded):
         """So many numbers keep to the budget."""
         return self.width
 
-    @property
-    def placed(self) -> int:
-        """All of them, where they are laid out."""
-        return self.width
-
-    def refuse(self, layout: Layout) -> NoReturn:
+    def refuse_layout(self, layout: Layout) -> NoReturn:
         """Says which budgets are of as many numbers for each cell."""
         cells, one = layout.height * layout.width, self._bits_of(1)
         fitting = [bits for bits in range(1, MOST_BITS + 1) if bits >= one and int(bits / one) % cells == 0]

@@ -32,7 +32,12 @@ class Sight:
 
 
 def sight_of(answer: Answer, raw: Float[Tensor, "N C H W"]) -> Sight:
-    """What is wanted of what is sent; without gradients."""
+    """What is wanted of what is sent; without gradients.
+
+    Args:
+        answer: The frozen inference network.
+        raw: Samples in [0, 1].
+    """
     with torch.no_grad():
         scores, features = answer.seen(raw)
     return Sight(scores.softmax(1), features)
@@ -43,8 +48,8 @@ def unlike(answer: Answer, sent: Float[Tensor, "N C H W"], wanted: Sight) -> Flo
 
     Args:
         answer: The frozen inference network.
-        sent: Obfuscated samples.
-        wanted: What it makes of the raw ones.
+        sent: Obfuscated samples in [0, 1].
+        wanted: What it makes of the raw ones, in the same order.
 
     Source: features as hints are Romero et al. 2015, *FitNets: Hints for Thin Deep Nets*.
     """

@@ -49,7 +49,11 @@ class Opponent(nn.Module, ABC):
     def forward(
         self, seen: Float[Tensor, "N ..."]
     ) -> tuple[Float[Tensor, "N C H W"], Float[Tensor, "N features"]]:
-        """The raw sample, at the resolution at which it is opposed, and features of it."""
+        """The raw sample in [0, 1], at the resolution at which it is opposed, and features of it.
+
+        Args:
+            seen: Obfuscated samples in [0, 1], `(N, C, H, W)`, or codes, `(N, bits)` of -1 and 1.
+        """
 
     def loss(self, seen: Float[Tensor, "N ..."], batch: Batch) -> Float[Tensor, ""]:
         """Squared error in units of the batch's variance, and the attribute's cross-entropy."""
@@ -117,12 +121,10 @@ class ConvolutionalOpponent(Opponent):
         self.seen, self.is_sample = seen, seen[1:] == raw[1:]
         channels, height, width = self.rebuilt
         self.sides = (math.ceil(height / 2), math.ceil(width / 2))
-        inputs = 4 * seen[0] if self.is_sample else seen[0]
-        if not self.is_sample:
-            # Cells that are finer than what is seen are folded into channels.
-            self.folded = max(1, math.ceil(seen[1] / self.sides[0]), math.ceil(seen[2] / self.sides[1]))
-            inputs *= self.folded**2
-        self.body = nn.Sequential(*_layer(inputs), *_layer(_CHANNELS), *_layer(_CHANNELS))
+        # What is finer than these sides is folded into channels.
+        places = self.rebuilt[1:] if self.is_sample else seen[1:]
+        self.folded = max(math.ceil(have / side) for have, side in zip(places, self.sides, strict=True))
+        self.body = nn.Sequential(*_layer(seen[0] * self.folded**2), *_layer(_CHANNELS), *_layer(_CHANNELS))
         self.rebuild = nn.Conv2d(_CHANNELS, 4 * channels, 3, padding=1)
         self.recognise = nn.Linear(_CHANNELS, values) if values else None
 
@@ -138,14 +140,11 @@ class ConvolutionalOpponent(Opponent):
         return guess, features.mean((2, 3))
 
     def _view(self, seen: Float[Tensor, "N c h w"]) -> Float[Tensor, "N d H W"]:
-        if not self.is_sample:
-            return functional.interpolate(_folded(seen, self.folded), self.sides)
-        return _folded(functional.avg_pool2d(seen, self.raw_scale, ceil_mode=True), 2)
-
-
-def _folded(values: Float[Tensor, "N c h w"], times: int) -> Float[Tensor, "N d H W"]:
-    height, width = values.shape[2:]
-    return functional.pixel_unshuffle(functional.pad(values, (0, -width % times, 0, -height % times)), times)
+        if self.is_sample:
+            seen = functional.avg_pool2d(seen, self.raw_scale, ceil_mode=True)
+        height, width = seen.shape[2:]
+        whole = functional.pad(seen, (0, -width % self.folded, 0, -height % self.folded))
+        return functional.interpolate(functional.pixel_unshuffle(whole, self.folded), self.sides)
 
 
 def _layer(before: int) -> tuple[nn.Module, ...]:
