@@ -198,7 +198,7 @@ def obfuscation(
     from obfnet.bundle import load_or_create_coordinator_key, public_key_text
     from obfnet.training.inference import load_inference
     from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-    from obfnet.training.ray_engine import RayEngine, Source
+    from obfnet.training.ray_engine import CaseSource, RayEngine
     from obfnet.training.recipes import obfuscation_schedule
 
     ray = on_ray(engine, address, workers)
@@ -231,7 +231,7 @@ def obfuscation(
             place=processor,
             progress=progress,
             engine=RayEngine(
-                source=Source.of(dataset, network, case=case, skip_bad=skip_bad, data_dir=data_dir),
+                source=CaseSource.of(dataset, network, case=case, skip_bad=skip_bad, data_dir=data_dir),
                 address=address,
                 workers=workers,
                 progress=progress,

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from obfnet.attacks.known_network import KnownNetwork
+from obfnet.auditing.ray_engine import RayEngine
 from obfnet.auditing.run import audit_into, subject_of_bundles
 from obfnet.auditing.settings import AuditSettings
 from obfnet.bundle import Pool
@@ -129,6 +130,9 @@ def measure(
         },
         progress=progress,
         useful=useful,
+        engine=RayEngine(address=settings.address, workers=settings.workers)
+        if settings.engine == "ray"
+        else None,
     )
     headline = audit["headline"]
     size = int(some[0].nbytes)

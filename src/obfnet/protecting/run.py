@@ -21,18 +21,20 @@ from obfnet.core.progress import Progress, Silent
 from obfnet.core.result import provenance
 from obfnet.core.spec import Samples
 from obfnet.data.case import Dataset
-from obfnet.models.source import Model, open_model, state_hash
-from obfnet.models.understand import Understood
+from obfnet.models.source import open_model, state_hash
 from obfnet.models.wishes import Wishes
 from obfnet.nets.mode import borrowed
 from obfnet.protecting.choose import choose_network
+from obfnet.protecting.cluster import ProtectSource, check_findable
 from obfnet.protecting.figures import measure, report_lines
+from obfnet.protecting.inference import as_inference
 from obfnet.protecting.samples import Arrays, prepared_samples
 from obfnet.protecting.settings import ProtectSettings
-from obfnet.training.classifier import accuracy
-from obfnet.training.inference import InferenceCard, InferenceNetwork
+from obfnet.training.engine import Engine
+from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.protections import PROTECTIONS, Purpose
+from obfnet.training.ray_engine import RayEngine
 from obfnet.training.recipes import obfuscation_schedule
 
 
@@ -118,6 +120,8 @@ def protect(
     limited = PROTECTIONS.get(settings.protection)(
         settings.budget_bits, epsilon=settings.epsilon, noise=settings.noise, rich_share=settings.rich_share
     )
+    if settings.engine == "ray":
+        check_findable(model, data)
     opened, wishes = open_model(model), wishes or Wishes()
     folder = Path(tempfile.mkdtemp(prefix="obfnet-")) / "pool" if out is None else Path(out)
     begun = time.monotonic()
@@ -126,7 +130,7 @@ def protect(
         dataset, understood = prepared_samples(opened, data, wishes, settings, data_dir, skip_bad, progress)
         for note in understood.notes:
             progress.say(f"{opened.title}: {note}")
-        inference = _as_inference(opened, understood, dataset, folder)
+        inference = as_inference(opened, understood, dataset, folder)
         shape = dataset.spec.input.unit_shape
         architecture, hidden = choose_network(
             limited,
@@ -140,7 +144,22 @@ def protect(
             max_macs=settings.most_macs,
             max_parameters=settings.max_parameters,
         )
-        pool = _trained(dataset, inference, settings, architecture, hidden, folder, progress)
+        engine = None
+        if settings.engine == "ray":
+            source = ProtectSource.of(
+                dataset,
+                inference,
+                model=model,
+                data=data,
+                wishes=wishes,
+                settings=settings,
+                data_dir=data_dir,
+                skip_bad=skip_bad,
+            )
+            engine = RayEngine(
+                source=source, address=settings.address, workers=settings.workers, progress=progress
+            )
+        pool = _trained(dataset, inference, settings, architecture, hidden, folder, engine, progress)
         figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
         if state_hash(opened.module) != before:
             raise TrainingError("a model that training leaves alone", "other weights", "report this bug")
@@ -154,23 +173,6 @@ def protect(
     return Protected(figures=figures, folder=folder)
 
 
-def _as_inference(opened: Model, understood: Understood, dataset: Dataset, folder: Path) -> InferenceNetwork:
-    card = InferenceCard(
-        format_version=1,
-        id=opened.identity,
-        case=dataset.spec.name,
-        split=dataset.split,
-        architecture=opened.kind,
-        input=understood.spec,
-        classes=dataset.spec.classes,
-        weights_sha256=opened.identity,
-        validation_accuracy=accuracy(understood.view, dataset.validation),
-        seed=0,
-        fingerprint=opened.identity,
-    )
-    return InferenceNetwork(card=card, network=understood.view, folder=folder)
-
-
 def _trained(
     dataset: Dataset,
     inference: InferenceNetwork,
@@ -178,6 +180,7 @@ def _trained(
     architecture: str,
     hidden: int,
     folder: Path,
+    engine: Engine | None,
     progress: Progress,
 ) -> Pool:
     key = load_or_create_coordinator_key()
@@ -201,6 +204,7 @@ def _trained(
             seed=settings.seed,
         ),
         progress=progress,
+        engine=engine,
     )
     return read_pool(
         folder, trust=Trust(explicit=(public_key_text(key),)), inference_network_id=inference.card.id

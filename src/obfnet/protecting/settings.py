@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from obfnet.core.errors import UsageError
+
 DEFAULT_BITS: Final = 16
+ENGINES: Final = ("local", "ray")
 MOST_MACS: Final = 40_000_000
 """Of an obfuscation network, unless its width or another limit is given."""
 
@@ -31,7 +34,13 @@ class ProtectSettings:
             where it says one of the same names, and otherwise theirs.
         budget: Of the audit.
         attacks: Of the audit; empty takes all of the budget.
+        engine: `local` or `ray`: where parts of 16 networks are trained, and attacks run.
+        address: Of a Ray cluster; None starts one on this machine.
+        workers: With Ray on this machine, tasks at once; None takes its cores.
         seed: Of all randomness that should repeat.
+
+    Raises:
+        UsageError: another engine, or an address or workers for this process.
     """
 
     protection: str = "coded"
@@ -50,7 +59,16 @@ class ProtectSettings:
     classes: tuple[str, ...] = ()
     budget: str = "quick"
     attacks: tuple[str, ...] = ()
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(f"an engine of {', '.join(ENGINES)}", repr(self.engine), "change it")
+        if self.engine == "local" and (self.address or self.workers):
+            raise UsageError("an address or workers with engine ray", "engine local", "leave them out")
 
     @property
     def most_macs(self) -> int | None:

@@ -5,6 +5,7 @@ more than one part is the same byte for byte as without a cluster, on processors
 coordinator's key stays with the driver: workers give back networks, and sign nothing.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,10 +26,29 @@ from obfnet.training.part import TrainedNetwork, train_part
 from obfnet.training.pool_plan import PoolPlan
 
 
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Where a worker finds what it trains with.
+
+    Args:
+        fingerprint: What the data set must have, or a worker's is another one.
+        inference_id: Likewise, of the inference network.
+        torch: Likewise, torch's version.
+    """
+
+    fingerprint: str
+    inference_id: str
+    torch: str = torch.__version__
+
+    @abstractmethod
+    def load(self) -> tuple[Dataset, InferenceNetwork]:
+        """Data set and inference network, from files that are the same on every machine of the cluster."""
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a worker finds what it trains with.
+class CaseSource(Source):
+    """A case, and an inference network in its folder.
 
     Args:
         case: Name, folder or CSV file, as `load_case` takes it.
@@ -36,9 +56,6 @@ class Source:
         skip_bad: Likewise.
         data_dir: Likewise.
         inference: Folder of the inference network.
-        fingerprint: What the data set must have, or a worker's is another one.
-        inference_id: Likewise, of the inference network.
-        torch: Likewise, torch's version.
     """
 
     case: str
@@ -46,9 +63,6 @@ class Source:
     skip_bad: bool = False
     data_dir: Path | None = None
     inference: Path
-    fingerprint: str
-    inference_id: str
-    torch: str = torch.__version__
 
     @classmethod
     def of(
@@ -70,7 +84,7 @@ class Source:
             data_dir: Likewise.
         """
         return cls(
-            case=str(Path(case).absolute()) if Path(case).exists() else case,
+            case=absolute(case),
             split=dataset.split,
             skip_bad=skip_bad,
             data_dir=None if data_dir is None else data_dir.absolute(),
@@ -78,6 +92,16 @@ class Source:
             fingerprint=dataset.fingerprint,
             inference_id=inference.card.id,
         )
+
+    def load(self) -> tuple[Dataset, InferenceNetwork]:
+        """As `Source.load`."""
+        dataset = load_case(self.case, split=self.split, skip_bad=self.skip_bad, data_dir=self.data_dir)
+        return dataset, load_inference(self.inference)
+
+
+def absolute(name: str) -> str:
+    """A path as workers find it, who run elsewhere; a name that is no path as it is."""
+    return str(Path(name).absolute()) if Path(name).exists() else name
 
 
 @final
@@ -132,8 +156,7 @@ def _train(source: Source, plan: PoolPlan, numbers: tuple[int, ...]) -> list[Tra
 
 @lru_cache(maxsize=1)
 def _loaded(source: Source) -> tuple[Dataset, InferenceNetwork]:
-    dataset = load_case(source.case, split=source.split, skip_bad=source.skip_bad, data_dir=source.data_dir)
-    inference = load_inference(source.inference)
+    dataset, inference = source.load()
     check_same(
         {"data set": source.fingerprint, "inference network": source.inference_id, "torch": source.torch},
         {"data set": dataset.fingerprint, "inference network": inference.card.id, "torch": torch.__version__},

@@ -21,7 +21,7 @@ from obfnet.training import engine
 from obfnet.training.inference import load_inference
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.pool_plan import PoolPlan
-from obfnet.training.ray_engine import RayEngine, Source
+from obfnet.training.ray_engine import CaseSource, RayEngine
 
 POOL = PoolSettings(hidden=12, count=5, schedule=Schedule(epochs=1, batch_size=64, peak_rate=4e-3), seed=3)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -78,7 +78,7 @@ def main(inference: Path, out: Path, kills: int) -> None:
     # Not on import: tests are looked for here too, in a process that trains others.
     engine.PART = 2
     digits, network = load_case("digits"), load_inference(inference)
-    source = Source.of(digits, network, case="digits")
+    source = CaseSource.of(digits, network, case="digits")
     if kills < 0:
         # Workers that find another network than the driver has.
         source, kills = replace(source, inference_id="0" * 64), 0

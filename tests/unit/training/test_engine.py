@@ -18,7 +18,7 @@ from obfnet.training import engine
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.pool_plan import PoolPlan
-from obfnet.training.ray_engine import RayEngine, Source
+from obfnet.training.ray_engine import CaseSource, RayEngine
 
 ROOT = Path(__file__).parents[3]
 POOL = PoolSettings(hidden=12, count=5, schedule=Schedule(epochs=1, batch_size=64, peak_rate=4e-3), seed=3)
@@ -145,7 +145,7 @@ def test_without_ray_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    missing = RayEngine(source=Source.of(digits, inference, case="digits"), progress=Silent())
+    missing = RayEngine(source=CaseSource.of(digits, inference, case="digits"), progress=Silent())
     with pytest.raises(MissingExtraError, match="ray"):
         train_obfuscation(digits, inference, out=tmp_path, key=key, settings=POOL, engine=missing)
 
@@ -159,7 +159,9 @@ def test_where_no_cluster_listens_it_says_so_at_once(
     tmp_path: Path,
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
-    away = RayEngine(source=Source.of(digits, inference, case="digits"), address=address, progress=Silent())
+    away = RayEngine(
+        source=CaseSource.of(digits, inference, case="digits"), address=address, progress=Silent()
+    )
     begun = time.monotonic()
     with pytest.raises(UsageError, match=r"a Ray cluster at .*127"):
         train_obfuscation(digits, inference, out=tmp_path, key=key, settings=POOL, engine=away)
@@ -188,7 +190,9 @@ def test_a_cluster_that_cannot_be_had_ends_in_one_line(
     (tmp_path / "fake" / "ray.py").write_text(f"def init(**_):\n    {fault}\n")
     monkeypatch.syspath_prepend(str(tmp_path / "fake"))
     monkeypatch.delitem(sys.modules, "ray", raising=False)
-    away = RayEngine(source=Source.of(digits, inference, case="digits"), address="there", progress=Silent())
+    away = RayEngine(
+        source=CaseSource.of(digits, inference, case="digits"), address="there", progress=Silent()
+    )
     with pytest.raises(Exception, match=said) as caught:
         train_obfuscation(digits, inference, out=tmp_path / "pool", key=key, settings=POOL, engine=away)
     assert not isinstance(caught.value, TrainingError)
