@@ -4,6 +4,7 @@ Each works on a batch, draws from torch's random state and keeps samples in [0, 
 that suit it (`Recipe.augmentation`).
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from obfnet.core.registry import Registry
+from obfnet.data.waveforms import SILENCE
 
 Augmentation = Callable[[Tensor], Tensor]
 """`(N, C, H, W)` float32 in [0, 1] to the same."""
@@ -20,6 +22,8 @@ _CROP_SHARE: Final = 1 / 16
 _ERASE_SHARE: Final = 0.3
 _SHIFT_FRAMES: Final = 4
 _MASKED: Final = 0.15
+_DELAY: Final = 1 / 16
+_LOUDNESS: Final = math.log(2)
 _JITTER: Final = 0.3
 _TURN: Final = 0.3
 _ZOOM: Final = 0.4
@@ -33,7 +37,7 @@ AUGMENTATIONS: Final = Registry[Augmentation](
     "augmentation",
     {
         name: f"obfnet.training.augmentation:{name}"
-        for name in ("flip", "crop", "affine", "colour", "erase", "shift", "mask")
+        for name in ("flip", "crop", "affine", "colour", "erase", "shift", "mask", "delay", "loudness")
     },
     extra="train",
 )
@@ -75,12 +79,25 @@ def crop(samples: Tensor) -> Tensor:
 
 def affine(samples: Tensor) -> Tensor:
     """Turned by up to 17 degrees, zoomed by up to a half, stretched by 15 %, moved by up to an eighth."""
+    return moved(samples, turn=_TURN, zoom=_ZOOM, stretch=_STRETCH, move=_MOVE)
+
+
+def moved(samples: Tensor, *, turn: float, zoom: float, stretch: float, move: float) -> Tensor:
+    """Samples turned, zoomed, stretched and moved by at most so much; what comes in is a reflection.
+
+    Args:
+        samples: `(N, C, H, W)` float32 in [0, 1].
+        turn: Radians, either way.
+        zoom: Natural logarithm of the factor, either way.
+        stretch: Likewise, of one axis against the other.
+        move: In halves of a side, either way.
+    """
     count = len(samples)
-    angle, zoom = _uniform(count, _TURN), torch.exp(_uniform(count, _ZOOM))
-    stretch = torch.exp(_uniform(count, _STRETCH))
-    cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    angle, factor = uniform(count, turn), torch.exp(uniform(count, zoom))
+    longer = torch.exp(uniform(count, stretch))
+    cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
     matrix = torch.stack(
-        [cosine * stretch, -sine, _uniform(count, _MOVE), sine, cosine / stretch, _uniform(count, _MOVE)],
+        [cosine * longer, -sine, uniform(count, move), sine, cosine / longer, uniform(count, move)],
         dim=1,
     ).reshape(count, 2, 3)
     grid = functional.affine_grid(matrix, list(samples.shape), align_corners=False)
@@ -93,10 +110,10 @@ def colour(samples: Tensor) -> Tensor:
     A fifth of the samples lose their colours.
     """
     count, channels = samples.shape[:2]
-    samples = samples.clamp_min(_DARKEST) ** torch.exp(_uniform(count, _GAMMA)).reshape(-1, 1, 1, 1)
-    contrast = 1 + _uniform(count, _JITTER).reshape(-1, 1, 1, 1)
-    brightness = _uniform(count, _JITTER).reshape(-1, 1, 1, 1)
-    tint = 1 + _uniform(count * channels, _JITTER / 2).reshape(count, channels, 1, 1)
+    samples = samples.clamp_min(_DARKEST) ** torch.exp(uniform(count, _GAMMA)).reshape(-1, 1, 1, 1)
+    contrast = 1 + uniform(count, _JITTER).reshape(-1, 1, 1, 1)
+    brightness = uniform(count, _JITTER).reshape(-1, 1, 1, 1)
+    tint = 1 + uniform(count * channels, _JITTER / 2).reshape(count, channels, 1, 1)
     mean = samples.mean((1, 2, 3), keepdim=True)
     changed = (((samples - mean) * contrast + mean + brightness) * tint).clamp(0, 1)
     grey = torch.rand(count, 1, 1, 1) < _GREY_SHARE
@@ -130,7 +147,24 @@ def mask(samples: Tensor) -> Tensor:
     return torch.where(frames | rows, samples.mean(3, keepdim=True), samples)
 
 
-def _uniform(count: int, largest: float) -> Tensor:
+def delay(samples: Tensor) -> Tensor:
+    """Waveforms begun up to a sixteenth of their length later or earlier; what comes in is silence."""
+    count, length = len(samples), samples.shape[3]
+    most = max(1, round(length * _DELAY))
+    index = torch.arange(length) - torch.randint(-most, most + 1, (count, 1))
+    inside = ((index >= 0) & (index < length))[:, None, None, :]
+    moved = samples.gather(3, index.clamp(0, length - 1)[:, None, None, :].expand_as(samples))
+    return torch.where(inside, moved, SILENCE)
+
+
+def loudness(samples: Tensor) -> Tensor:
+    """Waveforms louder or quieter by up to 6 dB; what is too loud is clipped."""
+    factor = torch.exp(uniform(len(samples), _LOUDNESS)).reshape(-1, 1, 1, 1)
+    return ((samples - SILENCE) * factor + SILENCE).clamp(0, 1)
+
+
+def uniform(count: int, largest: float) -> Tensor:
+    """So many numbers between minus and plus the largest."""
     return (2 * torch.rand(count) - 1) * largest
 
 

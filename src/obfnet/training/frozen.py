@@ -38,6 +38,7 @@ class FrozenNetwork:
         precision: Of the forward passes.
         place: Processor.
         room_bytes: What one pass may keep for the way back.
+        first: Whether the output of its first layer is a feature too.
 
     Example:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2)).eval()
@@ -57,11 +58,12 @@ class FrozenNetwork:
         precision: Precision,
         place: torch.device,
         room_bytes: int = ROOM_BYTES,
+        first: bool = False,
     ) -> None:
         self._network, self._integer = network, integer
         self._precision, self._place = precision, place
         zeros = torch.zeros(1, *shape, device=place)
-        self._layers = _spaced(_layers_in_order(network, zeros))
+        self._layers = _spaced(_layers_in_order(network, zeros), first=first)
         self._room_bytes, self._at_once = room_bytes, dict[tuple[int, ...], int]()
         self.sample_bytes = self._kept_of(zeros)
         self.at_once = self._together(zeros)
@@ -173,10 +175,12 @@ def _small(features: Tensor) -> Tensor:
     return functional.avg_pool2d(features, most, ceil_mode=True) if most > 1 else features
 
 
-def _spaced(layers: list[nn.Module]) -> list[nn.Module]:
+def _spaced(layers: list[nn.Module], *, first: bool) -> list[nn.Module]:
     # The last one gives the scores.
     before = layers[:-1]
     places = {math.ceil(len(before) * depth / _DEPTHS) - 1 for depth in range(1, _DEPTHS + 1)}
+    if first and before:
+        places.add(0)
     return [before[place] for place in sorted(places) if place >= 0]
 
 

@@ -24,14 +24,17 @@ from obfnet.nets import is_camera_size
 from obfnet.training.classifier import answers
 from obfnet.training.protections import Protection
 
-_SHARE: Final = 0.75
+_SHARE: Final = 0.85
 _LOOKED_AT: Final = 128
 _ALIKE: Final = 0.9
+_SCALES: Final = (0.6, 0.8, 1.0, 1.3)
+# Networks with strides like sides that they divide.
+_STEP: Final = 8
 
 
 @final
 class FirstPart(nn.Module):
-    """The first three quarters of a training's steps, and how many of them are taken.
+    """The first 85 % of a training's steps, and how many of them are taken.
 
     Args:
         steps: Of the whole training; 0 for one that has no first part.
@@ -92,6 +95,28 @@ def answers_halves(network: nn.Module, validation: Split, shape: tuple[int, ...]
         return False
     # One that flattens what it got may answer with fewer rows.
     return found.shape == wanted.shape and bool((found == wanted).mean() >= _ALIKE)
+
+
+def sizes_asked(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Heights and widths of averaged samples that an inference network takes, from smaller to larger ones.
+
+    What is drawn so fine that a network sees it at one size only is then no use to an obfuscation network.
+
+    Args:
+        network: `(N, C, H, W)` in [0, 1] to scores, in evaluation mode.
+        shape: Channels, height and width of a sample, not averaged.
+    """
+    found = []
+    for scale in _SCALES:
+        height, width = (max(1, round(side / 2 * scale / _STEP)) * _STEP for side in shape[1:])
+        try:
+            with torch.no_grad():
+                rows = len(network(torch.zeros(2, shape[0], height, width)))
+        except Exception:  # noqa: S112 - somebody's network, which may refuse another size in any way
+            continue
+        if rows == 2:
+            found.append((height, width))
+    return found
 
 
 @final

@@ -43,6 +43,13 @@ def sight_of(answer: Answer, raw: Float[Tensor, "N C H W"]) -> Sight:
     return Sight(scores.softmax(1), features)
 
 
+def at_size(samples: Float[Tensor, "N C H W"], size: tuple[int, int] | None) -> Float[Tensor, "N C h w"]:
+    """Samples brought to a height and width, with what is finer averaged away; None for their own."""
+    if size is None:
+        return samples
+    return functional.interpolate(samples, size=size, mode="bilinear", antialias=True)
+
+
 def unlike(answer: Answer, sent: Float[Tensor, "N C H W"], wanted: Sight) -> Float[Tensor, ""]:
     """Cross-entropy of the answers, and squared error of the features, each by its own spread.
 

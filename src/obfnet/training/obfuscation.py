@@ -171,7 +171,7 @@ def _fingerprint(
         "torch": torch.__version__,
     }
     if min(inference.card.input.unit_shape[1:]) > MOST_SIDE:
-        decisive["large"] = 2
+        decisive["large"] = 3
     if (recipe := PROTECTIONS.get(plan.protection).recipe) > 1:
         decisive["recipe"] = recipe
     return fingerprint(decisive)

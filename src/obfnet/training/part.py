@@ -25,11 +25,12 @@ from obfnet.nets.cost import count_macs, count_parameters
 from obfnet.training.augmentation import augmented
 from obfnet.training.classifier import accuracy, unit_tensor
 from obfnet.training.frozen import ROOM_BYTES, FrozenNetwork
-from obfnet.training.growing import FirstPart, answers_halves, averaged, in_two_parts
+from obfnet.training.growing import FirstPart, answers_halves, averaged, in_two_parts, sizes_asked
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.protections import PROTECTIONS, Answer, Batch, Outcome, Protection, Purpose
 from obfnet.training.recipes import precision_of
+from obfnet.training.varied import varied
 
 # Validation samples that a trained network is checked on, and how often it is trained anew.
 _CHECKED = 5_000
@@ -236,6 +237,8 @@ def _train_together(
             "the inference network answers much the same of pictures averaged by 2x2: these come first, "
             "which is faster, and whole ones last"
         )
+    free = two_parts and protection.opens_without_labels
+    sizes = sizes_asked(inference.network, spec.unit_shape) if halves and free else []
     # Networks with dropout draw from one random state: in a fixed order, or a run would not repeat.
     alone = len(networks) == 1 or any(isinstance(part, nn.Dropout) for part in networks.modules())
     # A core a network: networks need not wait for one another as the threads of one operation must. A
@@ -250,6 +253,7 @@ def _train_together(
         precision=precision_of(inference.card.architecture),
         place=place,
         room_bytes=room,
+        first=free,
     )
     if frozen.at_once < plan.schedule.batch_size:
         progress.say(
@@ -263,12 +267,16 @@ def _train_together(
 
         def step(rows: Tensor) -> float:
             opens, raw = first_part.step(), unit_tensor(train.samples[rows.numpy()])
+            raw = augmented(averaged(raw) if opens and halves else raw, plan.augmentation)
             batch = Batch(
-                raw=augmented(averaged(raw) if opens and halves else raw, plan.augmentation).to(place),
+                raw=(varied(raw) if opens and free else raw).to(place),
                 labels=labels[rows].to(place),
                 attribute=None if attribute is None else attribute[rows].to(place),
+                size=sizes[int(torch.randint(len(sizes), ()))] if opens and sizes else None,
             )
-            aim = protection.opening if opens else protection.outcome
+            aim = protection.outcome
+            if two_parts:
+                aim = protection.opening if opens else protection.closing
             descended = partial(descend, batch=batch, answer=frozen, aim=aim)
             return sum((map if alone else pool.map)(descended, networks)) / len(networks)
 

@@ -55,11 +55,14 @@ class Batch:
         raw: `(N, C, H, W)` float32 in [0, 1].
         labels: `(N,)` int64.
         attribute: `(N,)` int64, values of the private attribute; None where there is none.
+        size: Height and width that I sees raw and obfuscated samples of, where these are compared; None for
+            their own.
     """
 
     raw: Float[Tensor, "N C H W"]
     labels: Int[Tensor, " N"]
     attribute: Int[Tensor, " N"] | None = None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -131,6 +134,9 @@ class Protection(ABC):
     takes: tuple[str, ...] = ()
     """Which options may be given."""
 
+    opens_without_labels: bool = False
+    """Whether `opening` reads no labels, so that samples may be changed in ways that leave none true."""
+
     width: int = 0
     """How many bits or numbers a device decides for each sample; 0 where none."""
 
@@ -169,6 +175,10 @@ class Protection(ABC):
 
     def opening(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
         """As `outcome`, in the first part of a training at camera size (`growing`)."""
+        return self.outcome(network, answer, batch)
+
+    def closing(self, network: nn.Module, answer: Answer, batch: Batch) -> Outcome:
+        """As `outcome`, in the last part of such a training."""
         return self.outcome(network, answer, batch)
 
     def settle(self, network: nn.Module, raw: Float[Tensor, "N C H W"]) -> None:  # noqa: B027 (most have nothing)

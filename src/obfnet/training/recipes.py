@@ -5,6 +5,7 @@ from typing import Final
 
 from obfnet.data.case import CaseSpec
 from obfnet.fitting import Precision, Schedule
+from obfnet.nets import is_camera_size
 from obfnet.training.protections import PROTECTIONS
 
 _INFERENCE: Final = Schedule(epochs=4, batch_size=128, peak_rate=2e-3, warm_up=0.25)
@@ -13,6 +14,7 @@ _DESCENT: Final = Schedule(
 )
 _SMOOTHING: Final = 0.1
 _SHORT_EPOCHS: Final = 3
+_CAMERA_BATCH: Final = 16
 # The large ones, of which almost all the time goes into convolutions.
 _HALF_PRECISION: Final = ("residual", "compact")
 
@@ -87,6 +89,10 @@ def obfuscation_schedule(
     """
     longer = PROTECTIONS.get(protection).times_longer
     wanted = spec.recipe.obfuscation_epochs * longer if epochs is None else epochs
-    if wanted <= _SHORT_EPOCHS:
-        return Schedule(epochs=wanted)
-    return Schedule(epochs=wanted, peak_rate=2e-3, warm_up=0.3, weight_decay=1e-5)
+    schedule = Schedule(epochs=wanted)
+    if wanted > _SHORT_EPOCHS:
+        schedule = replace(schedule, peak_rate=2e-3, warm_up=0.3, weight_decay=1e-5)
+    if PROTECTIONS.get(protection).any_size and is_camera_size(spec.input.unit_shape):
+        # Of large photographs a pass is dear, and each tells much: many steps are worth more than sure ones.
+        return replace(schedule, batch_size=_CAMERA_BATCH)
+    return schedule

@@ -131,3 +131,17 @@ def test_what_it_was_given_stays_as_it_is() -> None:
     before = samples.clone()
     ModelView(Changed(nn.Flatten(), before=lambda x: x.mul_(0)), wire((1, 2, 2), "CHW"))(samples)
     torch.testing.assert_close(samples, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("shape", "layout"), [((3, 8, 8), "CHW"), ((8, 8, 3), "HWC"), ((8, 8), "HW")])
+def test_smaller_pictures_of_the_same_layout_pass_too(shape: tuple[int, ...], layout: str) -> None:
+    class Means(nn.Module):
+        def forward(self, samples: Tensor) -> Tensor:
+            mean = samples.flatten(1).mean(1)
+            return torch.stack([mean, -mean], 1)
+
+    spec = InputSpec(shape=shape, dtype="float32", low=-1.0, high=1.0, layout=layout, preprocessing="none")
+    smaller = torch.rand(5, spec.unit_shape[0], 4, 4)
+    found = ModelView(Means(), spec)(smaller)
+    # As many answers as pictures: training asks about averaged ones.
+    torch.testing.assert_close(found[:, 0], 2 * smaller.flatten(1).mean(1) - 1, atol=1e-3, rtol=0)

@@ -12,7 +12,7 @@ from obfnet.core.errors import UnknownNameError
 from obfnet.data.cases import CASES
 from obfnet.training.augmentation import AUGMENTATIONS, augmented
 
-NAMES = ("flip", "crop", "affine", "colour", "erase", "shift", "mask")
+NAMES = ("flip", "crop", "affine", "colour", "erase", "shift", "mask", "delay", "loudness")
 SHAPES = [(3, 32, 32), (1, 20, 45), (3, 17, 40), (1, 2, 2), (3, 1, 1), (1, 1, 9)]
 
 
@@ -183,3 +183,26 @@ def test_mask_sets_a_band_of_frames_and_one_of_coefficients_to_their_mean() -> N
         rest = one.clone()
         rest[rows], rest[:, columns] = False, False
         assert not bool(rest.any())
+
+
+def test_a_delay_moves_a_waveform_and_lets_silence_in() -> None:
+    samples = torch.full((200, 1, 1, 160), 0.75)
+    samples[:, :, :, 80] = 1.0
+    made = changed("delay", samples)[:, 0, 0]
+    peaks = made.argmax(1) - 80
+    assert set(peaks.tolist()) == set(range(-10, 11))
+    for row, moved in zip(made, peaks.tolist(), strict=True):
+        quiet = row[:moved] if moved > 0 else row[len(row) + moved :]
+        assert bool((quiet == 0.5).all())
+        assert int((row == 0.5).sum()) == abs(moved)
+
+
+def test_loudness_scales_around_silence() -> None:
+    samples = torch.full((500, 1, 1, 4), 0.5) + torch.tensor([0.0, 0.1, -0.1, 0.4])
+    made = changed("loudness", samples)[:, 0, 0] - 0.5
+    factors = made[:, 1] / 0.1
+    assert 0.5 <= float(factors.min()) < 0.55
+    assert 1.9 < float(factors.max()) <= 2.0
+    torch.testing.assert_close(made[:, 2], -made[:, 1])
+    torch.testing.assert_close(made[:, 3], (0.4 * factors).clamp_max(0.5))
+    assert bool((made[:, 0] == 0).all())

@@ -44,6 +44,19 @@ def test_features_are_layers_of_three_depths_with_gradients() -> None:
     assert not any(layer._forward_hooks for layer in asked.modules())
 
 
+def test_the_first_layer_is_a_feature_where_it_is_asked_for() -> None:
+    asked, raw, place = network(), torch.rand(2, *SHAPE), torch.device("cpu")
+    with frozen_of(asked) as frozen:
+        others = frozen.seen(raw)[1]
+    with FrozenNetwork(asked, SHAPE, integer=False, precision="float32", place=place, first=True) as frozen:
+        features = frozen.seen(raw)[1]
+    first = next(layer for layer in asked.modules() if layer is not asked and not list(layer.children()))
+    torch.testing.assert_close(features[0], first(raw.contiguous(memory_format=torch.channels_last)))
+    assert len(features) == 4
+    for have, want in zip(features[1:], others, strict=True):
+        torch.testing.assert_close(have, want)
+
+
 def test_large_maps_are_held_at_a_fraction_of_their_size() -> None:
     large = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)

@@ -15,13 +15,14 @@ from obfnet.data.case import Dataset
 from obfnet.data.table import Split
 from obfnet.fitting import Checkpoint, Schedule
 from obfnet.training import part
-from obfnet.training.growing import answers_halves
+from obfnet.training.growing import answers_halves, sizes_asked
 from obfnet.training.inference import InferenceCard, InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
 from obfnet.training.protections import Answer, Batch, Outcome
 from obfnet.training.published import Published
 
 SIDE, BATCH, STEPS = 192, 8, 12
+FIRST = round(0.85 * STEPS)
 SETTINGS = PoolSettings(
     architecture="conv", hidden=4, count=1, schedule=Schedule(epochs=STEPS * BATCH / 80, batch_size=BATCH)
 )
@@ -122,10 +123,14 @@ def trained(
     return next(out.glob("*.obfnet")).read_bytes()
 
 
-def test_three_quarters_of_the_steps_are_about_averaged_pictures(pictures: Dataset, tmp_path: Path) -> None:
+def test_most_of_the_steps_are_about_averaged_pictures_of_several_sizes(
+    pictures: Dataset, tmp_path: Path
+) -> None:
     network, told = Brightness(), Recorder()
     trained(network, pictures, tmp_path, told)
-    assert network.asked == [SIDE // 2] * 9 + [SIDE] * 3
+    assert set(network.asked[:FIRST]) <= {56, 80, SIDE // 2, 128}
+    assert len(set(network.asked[:FIRST])) > 1
+    assert network.asked[FIRST:] == [SIDE] * (STEPS - FIRST)
     assert any("averaged by 2x2" in line for line in told.lines)
 
 
@@ -148,10 +153,10 @@ def test_the_first_part_asks_for_what_the_network_sees_and_needs_no_labels(
         monkeypatch.setattr(Published, name, note)
 
     noted("opening")
-    noted("outcome")
+    noted("closing")
     # One that refuses averaged pictures is trained in two parts too.
     trained(Brightness((SIDE,)), pictures, tmp_path, Silent())
-    assert parts == ["opening"] * 9 + ["outcome"] * 3
+    assert parts == ["opening"] * FIRST + ["closing"] * (STEPS - FIRST)
 
 
 def test_a_code_is_learnt_from_a_quarter_of_whole_pictures(pictures: Dataset, tmp_path: Path) -> None:
@@ -198,6 +203,13 @@ def test_a_network_that_looks_at_details_is_asked_about_whole_pictures(pictures:
     assert not answers_halves(Sharpness(), pictures.validation, SHAPE)
     assert not answers_halves(Flattened(), pictures.validation, SHAPE)
     assert not answers_halves(Flattened(), few, SHAPE)
+
+
+def test_only_sizes_that_it_takes_are_asked_about() -> None:
+    assert sizes_asked(Brightness(), SHAPE) == [(56, 56), (80, 80), (96, 96), (128, 128)]
+    assert sizes_asked(Brightness((80, 128)), SHAPE) == [(80, 80), (128, 128)]
+    assert sizes_asked(Flattened(), SHAPE) == []
+    assert sizes_asked(Brightness(), (3, SIDE, 2 * SIDE)) == [(56, 112), (80, 152), (96, 192), (128, 248)]
 
 
 def test_odd_sides_are_not_halved(pictures: Dataset) -> None:

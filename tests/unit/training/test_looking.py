@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from obfnet.training.frozen import FrozenNetwork
-from obfnet.training.looking import sight_of, unlike
+from obfnet.training.looking import at_size, sight_of, unlike
 
 SHAPE = (1, 4, 4)
 
@@ -52,3 +52,12 @@ def test_of_a_network_without_layers_only_the_answers_are_compared() -> None:
         assert float(unlike(network, raw, wanted)) == pytest.approx(
             float(-(wanted.answers * wanted.answers.log()).sum(1).mean())
         )
+
+
+def test_a_smaller_size_averages_what_is_finer() -> None:
+    board = (torch.arange(16)[:, None] + torch.arange(16)) % 2
+    samples = board.float().expand(2, 3, 16, 16)
+    smaller = at_size(samples, (8, 8))
+    assert smaller.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(smaller[:, :, 1:-1, 1:-1], torch.full((2, 3, 6, 6), 0.5))
+    assert at_size(samples, None) is samples
