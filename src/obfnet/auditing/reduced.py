@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from obfnet.auditing.duplicates import names_of_rows
+from obfnet.auditing.seen import seen_as
 from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
-from obfnet.core.errors import DataError
 from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples
 from obfnet.data.rows import AnyRows, Rows, batches
@@ -84,30 +83,17 @@ def within_size(subject: AuditSubject, limit: int, *, progress: Progress) -> Aud
             f"averaging leaves {kept:.0%} of what differs between the sent pictures: these attackers never "
             "saw most of what a backend receives, which may tell far more of the samples"
         )
-    # What differed in a detail only may be the same now, and nobody may know what it is scored on.
-    own = np.flatnonzero(~np.isin(names_of_rows(raw), names_of_rows(raw_scored)))
-    if len(own) == 0:
-        got = f"none, once they are averaged down to {size[0]}x{size[1]}"
-        raise DataError(
-            "training samples that are not among the tested", got, "take samples that differ more"
-        )
-    if lost := len(raw) - len(own):
-        warnings.append(f"{lost} of the attacker's samples are then copies of scored ones: left out")
-    known = AttackerPart(raw=raw, received=received, labels=attacker.labels, attribute=attacker.attribute)
-    return replace(
+    small = seen_as(
         subject,
-        attacker=known.take(own) if lost else known,
-        scored=ScoredPart(
+        AttackerPart(raw=raw, received=received, labels=attacker.labels, attribute=attacker.attribute),
+        ScoredPart(
             raw=raw_scored, received=received_scored, answered=scored.answered, attribute=scored.attribute
         ),
-        pool=(),
-        network=None,
+        how=f"averaged down to {size[0]}x{size[1]}",
+        warnings=warnings,
         repeats=None if repeats is None else lambda number: _smaller(repeats(number), sent_size),
-        warnings=(*subject.warnings, *warnings),
-        duplicates_removed=subject.duplicates_removed + lost,
-        reduced_to=size,
-        sent_kept=kept,
     )
+    return replace(small, reduced_to=size, sent_kept=kept)
 
 
 def _size(rows: AnyRows) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from torch import nn
 from obfnet.attacks.known_network import KnownNetwork
 from obfnet.auditing.attacking import Engine
 from obfnet.auditing.engine import Audit, audit_subject
+from obfnet.auditing.heard import as_heard
 from obfnet.auditing.model_audit import audit_model, former_document
 from obfnet.auditing.pairs import read_pairs
 from obfnet.auditing.pictures import pictures_of
@@ -205,7 +206,8 @@ def audit_into(
     work = out / "trials"
     # Only now: a source that cannot be read leaves no folder behind.
     work.mkdir(exist_ok=True)
-    subject = within_size(subject, settings.spending().attacker, progress=progress)
+    limit = settings.spending().attacker
+    subject = as_heard(within_size(subject, limit, progress=progress), limit, progress=progress)
 
     def save(audit: Audit) -> None:
         page = render_audit(audit.document, pictures_of(subject, audit, dataset), useful=useful)

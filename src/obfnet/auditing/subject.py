@@ -106,6 +106,7 @@ class AuditSubject:
         identity: Names what the obfuscator is (a hash of its bundle), where samples alone might not.
         reduced_to: Height and width that pictures were averaged down to; None where they were not.
         sent_kept: How much of the variance between the received pictures that left, in [0, 1]; None likewise.
+        rate_hz: Of waveforms, samples a second; 0 where samples are none.
     """
 
     name: str
@@ -125,6 +126,7 @@ class AuditSubject:
     identity: str = ""
     reduced_to: tuple[int, int] | None = None
     sent_kept: float | None = None
+    rate_hz: int = 0
 
     def limited(self, count: int) -> "AuditSubject":
         """The same with at most `count` of the attacker's samples, evenly spaced."""
@@ -303,6 +305,7 @@ def subject_of_sessions(
         warnings=tuple(warnings),
         duplicates_removed=removed,
         identity=identity,
+        rate_hz=dataset.spec.input.rate_hz,
     )
 
 

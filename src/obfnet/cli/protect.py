@@ -6,7 +6,15 @@ from typing import Final, TypeVar
 import click
 
 from obfnet.cli.console import terminal_progress
-from obfnet.cli.options import comma_separated, common_options, print_result, skip_bad_option, typed_command
+from obfnet.cli.options import (
+    comma_separated,
+    common_options,
+    engine_options,
+    on_ray,
+    print_result,
+    skip_bad_option,
+    typed_command,
+)
 from obfnet.core.errors import UsageError
 
 T = TypeVar("T", int, float)
@@ -23,7 +31,8 @@ _COUNT: Final = click.IntRange(1)
 @click.option(
     "--data",
     required=True,
-    help="Raw samples: a folder with one subfolder a class, a CSV file (file,label), or a case's name.",
+    help="Raw samples, pictures or WAV files: a folder with one subfolder a class, a CSV file "
+    "(file,label), or a case's name.",
 )
 @click.option(
     "--labels",
@@ -77,7 +86,10 @@ _COUNT: Final = click.IntRange(1)
 @click.option(
     "--shape", default="", help="Of one sample as the model takes it, 3,224,224.  [default: the model's]"
 )
-@click.option("--layout", default="", help="Its axes: CHW, HWC or HW.  [default: worked out]")
+@click.option(
+    "--layout", default="", help="Its axes: CHW, HWC or HW; of waveforms T or CT.  [default: worked out]"
+)
+@click.option("--rate", type=_COUNT, default=None, help="Samples a second, of a model that takes waveforms.")
 @click.option("--range", "span", default="", help="Its values: LOW,HIGH or imagenet.  [default: worked out]")
 @click.option("--dtype", default="", help="float32 or uint8.  [default: the model's]")
 @click.option("--mean", default="", help="Of each channel, in [0, 1], where samples are normalised.")
@@ -90,6 +102,7 @@ _COUNT: Final = click.IntRange(1)
     help="Of the audit at the end.",
 )
 @click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all]")
+@engine_options("Where parts of 16 networks are trained, and attacks run.")
 @skip_bad_option
 @common_options(out="Folder for the pool, result.json and report.html.", out_required=True)
 def protect(
@@ -111,12 +124,16 @@ def protect(
     device_only_epochs: float | None,
     shape: str,
     layout: str,
+    rate: int | None,
     span: str,
     dtype: str,
     mean: str,
     std: str,
     budget: str,
     attacks: str,
+    engine: str,
+    address: str | None,
+    workers: int | None,
     skip_bad: bool,
     seed: int,
     data_dir: Path | None,
@@ -124,7 +141,7 @@ def protect(
     as_json: bool,
     debug: bool,
 ) -> None:
-    r"""Make a pool of obfuscation networks for your own classifier of pictures, and measure what leaks.
+    r"""Make a pool of obfuscation networks for your own classifier, and measure what leaks.
 
     What the model takes and gives is worked out from the samples, and said; what cannot be is asked for. The
     model is not changed, and no pickle is loaded.
@@ -141,6 +158,7 @@ def protect(
     wishes = Wishes(
         shape=_numbers(shape, int, "--shape"),
         layout=layout,
+        rate_hz=rate or 0,
         range=span,
         dtype=dtype,
         mean=_numbers(mean, float, "--mean"),
@@ -163,6 +181,9 @@ def protect(
         classes=comma_separated(classes),
         budget=budget,
         attacks=comma_separated(attacks),
+        engine="ray" if on_ray(engine, address, workers) else "local",
+        address=address,
+        workers=workers,
         seed=seed,
     )
     made = run(

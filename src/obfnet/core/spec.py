@@ -16,6 +16,8 @@ from obfnet.core.parsing import OPTIONAL
 
 Samples = npt.NDArray[Any]
 DTYPES: Final = ("float32", "uint8")
+SOUND_LAYOUTS: Final = ("T", "CT")
+"""Of a waveform, `(T,)` or `(1, T)`."""
 MAX_SAMPLE_VALUES: Final = 16 * 1024 * 1024
 _ROUNDING: Final = 1e-5
 _LEVELS: Final = 255.0
@@ -30,11 +32,12 @@ class InputSpec:
         dtype: `"float32"` or `"uint8"`.
         low: Smallest legal value.
         high: Largest legal value, above `low`.
-        layout: Meaning of the axes, e.g. `"CHW"`, `"HWC"` or `"HW"`.
+        layout: Meaning of the axes, e.g. `"CHW"`, `"HWC"` or `"HW"`; of sounds `"T"` or `"CT"`.
         preprocessing: How a captured sample becomes this tensor, in words (`"uint8 / 255"`).
         mean: Of each channel, in [0, 1], where samples are normalised: a value is (pixel / 255 - mean) / std;
             empty where all channels go from `low` to `high`.
         std: Of each channel, > 0, likewise.
+        rate_hz: Samples a second of a sound that is sent as a waveform; 0 for everything else.
 
     Example:
         >>> spec = InputSpec(shape=(1, 28, 28), dtype="float32", low=0.0, high=1.0, layout="CHW",
@@ -51,6 +54,7 @@ class InputSpec:
     preprocessing: str
     mean: tuple[float, ...] = field(default=(), metadata=OPTIONAL)
     std: tuple[float, ...] = field(default=(), metadata=OPTIONAL)
+    rate_hz: int = field(default=0, metadata=OPTIONAL)
 
     def __post_init__(self) -> None:
         if not self.shape or any(size < 1 for size in self.shape):
@@ -69,6 +73,10 @@ class InputSpec:
             raise UsageError(
                 "finite low < high", f"{self.low}, {self.high}", "give the true range of the samples"
             )
+        if self.rate_hz and (self.rate_hz < 0 or self.layout not in ("CHW", *SOUND_LAYOUTS)):
+            raise UsageError(
+                "a rate above 0, of a sound", f"{self.rate_hz} Hz of {self.layout}", "leave out rate_hz"
+            )
         if self.mean or self.std:
             self._check_normalisation()
 
@@ -80,12 +88,7 @@ class InputSpec:
     @property
     def unit_shape(self) -> tuple[int, ...]:
         """Shape of one sample as networks see it: `(C, H, W)` where the layout says what that is."""
-        if self.layout == "HWC" and len(self.shape) == 3:
-            height, width, channels = self.shape
-            return channels, height, width
-        if self.layout == "HW" and len(self.shape) == 2:
-            return 1, *self.shape
-        return self.shape
+        return unit_shape(self.shape, self.layout)
 
     @property
     def is_unit(self) -> bool:
@@ -137,10 +140,11 @@ class InputSpec:
         return scale.reshape(-1, *behind), offset.reshape(-1, *behind)
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dict; `from_dict` reads it back. What has no mean does not mention it."""
+        """A JSON-ready dict; `from_dict` reads it back. What has no mean or rate does not mention it."""
         document = {**asdict(self), "shape": list(self.shape)}
         normalised = {name: list(document.pop(name)) for name in ("mean", "std")}
-        return {**document, **normalised} if self.mean else document
+        rate = {"rate_hz": document.pop("rate_hz")}
+        return {**document, **(normalised if self.mean else {}), **(rate if self.rate_hz else {})}
 
     def check(self, samples: Samples, *, name: str = "raw") -> None:
         """Raises unless `samples` is a batch of this spec.
@@ -190,6 +194,24 @@ class InputSpec:
                 f"{self.low:g}, {self.high:g}",
                 "correct them",
             )
+
+
+def unit_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """Shape of one sample as networks see it: `(C, H, W)` where the layout says what that is.
+
+    Example:
+        >>> unit_shape((32, 32, 3), "HWC"), unit_shape((16000,), "T")
+        ((3, 32, 32), (1, 1, 16000))
+    """
+    if layout == "HWC" and len(shape) == 3:
+        height, width, channels = shape
+        return channels, height, width
+    if layout == "HW" and len(shape) == 2:
+        return 1, *shape
+    if layout in SOUND_LAYOUTS and len(shape) == len(layout):
+        # A sound is as wide as it is long, and one row high.
+        return 1, 1, shape[-1]
+    return shape
 
 
 def as_unit(samples: Samples) -> npt.NDArray[np.float32]:

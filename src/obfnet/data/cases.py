@@ -22,6 +22,7 @@ from obfnet.data.mirrors import Network
 from obfnet.data.pictures import RESIZED_PREPROCESSING, picture_input, resized_pictures
 from obfnet.data.rows import mapped
 from obfnet.data.table import Split, SplitRule, Table, cut
+from obfnet.data.waveforms import is_waveform, waveform_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +55,22 @@ CASES: Final = Registry[CaseSpec](
 )
 
 
-def case_spec(name: str, *, shape: tuple[int, ...] | None = None) -> CaseSpec:
+def case_spec(name: str, *, shape: tuple[int, ...] | None = None, rate_hz: int = 0) -> CaseSpec:
     """The case of that name, or the folder or CSV file at that path as a case.
 
     Args:
         name: Of the case, or a path.
         shape: `(C, H, W)` that pictures are brought to; None leaves them as they are, or leaves it to the
-            folder.
+            folder. With a rate `(1, 1, T)`.
+        rate_hz: Of the waveforms that sounds become; 0 for sounds as features, and for pictures.
 
     Raises:
         UnknownNameError: no such case, and nothing at such a path; lists the known ones.
-        UsageError: sounds, and a shape that is not theirs.
+        UsageError: sounds, and a shape that is not theirs; or a rate for pictures.
         DataError: what is at the path cannot be a case.
     """
+    if rate_hz and shape is not None:
+        return _of_waveforms(case_spec(name), shape[-1], rate_hz)
     if name not in CASES.names() and (Path(name).exists() or "/" in name or name.endswith(".csv")):
         from obfnet.data.folder import folder_case
 
@@ -81,6 +85,22 @@ def case_spec(name: str, *, shape: tuple[int, ...] | None = None) -> CaseSpec:
     return replace(spec, input=picture_input(shape[0], (shape[1], shape[2])))
 
 
+def _of_waveforms(spec: CaseSpec, count: int, rate_hz: int) -> CaseSpec:
+    if spec.kind != "sounds":
+        raise UsageError(f"sounds, for samples at {rate_hz} Hz", f"{spec.kind} in {spec.name}", "give sounds")
+    changes = ("delay", "loudness")
+    recipe = replace(spec.recipe, augmentation=changes, obfuscation_augmentation=changes)
+    # The networks of features are no networks of waveforms.
+    networks = {"mlp": "mlp"}
+    return replace(
+        spec,
+        input=waveform_input(count, rate_hz),
+        inference=networks,
+        obfuscation=networks,
+        recipe=replace(recipe, inference_epochs={"": max(recipe.inference_epochs.values())}),
+    )
+
+
 def load_case(
     name: str,
     *,
@@ -90,6 +110,7 @@ def load_case(
     progress: Progress | None = None,
     network: Network | None = None,
     shape: tuple[int, ...] | None = None,
+    rate_hz: int = 0,
 ) -> Dataset:
     """A case's samples, from wherever its files are.
 
@@ -102,6 +123,7 @@ def load_case(
         progress: Told of downloads and of sources that were passed over.
         network: How the internet is reached; None is the real one (`obfnet.data.mirrors`).
         shape: As `case_spec` takes it.
+        rate_hz: Likewise.
 
     Returns:
         Three disjoint splits, the same on every machine, read-only.
@@ -112,9 +134,9 @@ def load_case(
         DataError: a folder that the user named is missing, or holds damaged files.
         MissingExtraError: the package that carries the samples is not installed.
     """
-    spec = case_spec(name, shape=shape)
-    # As the files have them: what a folder's loader gives is brought to its shape already.
-    stored = CASES.get(name) if name in CASES.names() else spec
+    spec = case_spec(name, shape=shape, rate_hz=rate_hz)
+    # As the files have them: what a folder's loader gives is brought to its shape already, as sounds are.
+    stored = CASES.get(name) if name in CASES.names() and not is_waveform(spec.input) else spec
     rule, value = split_rule(spec, split)
 
     def fetch(files: tuple[FileSpec, ...]) -> list[Obtained]:
@@ -160,7 +182,7 @@ def load_case_for(
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """A case's samples as a pool takes them: pictures get the size of the model that it was made for.
+    """A case's samples as a pool takes them: of the size, or rate and length, of the model it was made for.
 
     Args:
         wire: What the pool's samples are.
@@ -181,7 +203,8 @@ def load_case_for(
         data_dir=data_dir,
         skip_bad=skip_bad,
         progress=progress,
-        shape=shape if RESIZED_PREPROCESSING in wire.preprocessing else None,
+        shape=shape if RESIZED_PREPROCESSING in wire.preprocessing or is_waveform(wire) else None,
+        rate_hz=wire.rate_hz,
     )
     if (got := dataset.spec.input.shape) != shape:
         raise UsageError(f"a case with samples of shape {shape}", str(got), "give another --case")

@@ -19,11 +19,11 @@ from obfnet.core.spec import InputSpec, Samples
 from obfnet.data.case import CaseSpec, Loading, Recipe
 from obfnet.data.division import assign_splits
 from obfnet.data.listing import Listing, list_samples
-from obfnet.data.mfcc import PREPROCESSING, speech_features
+from obfnet.data.mfcc import PREPROCESSING
 from obfnet.data.pictures import Picture, decode_picture, picture_input
 from obfnet.data.prepared import Entry, prepare
+from obfnet.data.sounds import decode_sound
 from obfnet.data.table import TEST, TRAIN, VALIDATION, Attribute, SplitRule, Table
-from obfnet.data.wav import read_wav
 
 _SIZE: Final = 64
 # Least height and width for the networks of that name.
@@ -54,9 +54,9 @@ def folder_case(path: Path, *, shape: tuple[int, ...] | None = None) -> CaseSpec
     """
     listing = list_samples(path)
     sounds = listing.kind == "sounds"
-    if sounds and shape is not None:
-        raise DataError(f"pictures, for samples of shape {shape}", f"sounds in {path.name}", "give pictures")
     spec = _sound_spec() if sounds else _picture_spec(listing, shape)
+    if shape is not None and spec.shape != shape:
+        raise DataError(f"pictures, for samples of shape {shape}", f"sounds in {path.name}", "give pictures")
     epochs = min(_MAX_EPOCHS, max(4.0, _SAMPLE_PASSES / len(listing.entries)))
     values = sorted({entry.attribute for entry in listing.entries if entry.attribute is not None})
     inference, obfuscation = _SOUND_NETWORKS if sounds else _picture_networks(min(spec.shape[1:]))
@@ -166,8 +166,7 @@ def original(spec: CaseSpec, files: Loading, name: str) -> bytes:
 def _decoded(spec: CaseSpec, path: Path, name: str, resized: list[bool]) -> Samples:
     data = _content(path, name)
     if spec.kind == "sounds":
-        features: Samples = speech_features(read_wav(data, name=name))
-        return features
+        return decode_sound(data, name, spec=spec.input)
     channels, height, width = spec.input.shape
     picture = decode_picture(data, name=name, channels=channels, size=(height, width))
     resized.append(picture.resized)

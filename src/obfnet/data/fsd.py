@@ -5,17 +5,18 @@ training (`mfcc`). Who speaks is the private attribute. The paper had 2,000 clip
 """
 
 import re
+from functools import partial
 from typing import Final
 
-from obfnet.core.spec import InputSpec, Samples
+from obfnet.core.spec import InputSpec
 from obfnet.data.archive import Archive, content_sha256
 from obfnet.data.archived import archived_table
 from obfnet.data.case import CaseSpec, Loading, Recipe
 from obfnet.data.fetch import FileSpec
-from obfnet.data.mfcc import PREPROCESSING, speech_features
+from obfnet.data.mfcc import PREPROCESSING
 from obfnet.data.prepared import Entry
+from obfnet.data.sounds import decode_sound
 from obfnet.data.table import TEST, TRAIN, Attribute, SplitRule, Table
-from obfnet.data.wav import read_wav
 
 SPEAKERS: Final = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 _MEMBER: Final = re.compile(r"recordings/(\d)_([a-z]+)_(\d+)\.wav")
@@ -82,19 +83,20 @@ CASE: Final = CaseSpec(
 
 
 def load(spec: CaseSpec, files: Loading) -> Table:
-    """All clips as MFCCs.
+    """All clips as MFCCs, or as waveforms.
 
     Args:
-        spec: `CASE`.
+        spec: `CASE`, or the same with an input of waveforms.
         files: The data set's archive.
 
     Returns:
-        3,000 samples, `(N, 1, 20, 45)` float32 in [0, 1], with the speaker as attribute.
+        3,000 samples, `(N, 1, 20, 45)` or `(N, 1, 1, T)` float32 in [0, 1], with the speaker as attribute.
 
     Raises:
         DataError: a clip cannot be read, or the archive is another.
     """
-    return archived_table(spec, files, _entry, _decoded, folders=(_FOLDER,), version=_DECODING, count=3_000)
+    decode = partial(decode_sound, spec=spec.input)
+    return archived_table(spec, files, _entry, decode, folders=(_FOLDER,), version=_DECODING, count=3_000)
 
 
 def original(spec: CaseSpec, files: Loading, name: str) -> bytes:
@@ -131,8 +133,3 @@ def _entry(name: str) -> Entry | None:
         return None
     part = TEST if int(found[3]) < _TEST_CLIPS else TRAIN
     return Entry(name=name, label=int(found[1]), part=part, attribute=SPEAKERS.index(found[2]))
-
-
-def _decoded(data: bytes, name: str) -> Samples:
-    features: Samples = speech_features(read_wav(data, name=name))
-    return features

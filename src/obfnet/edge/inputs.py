@@ -14,9 +14,10 @@ import png
 from obfnet.core.errors import DataError, DtypeError, ShapeError
 from obfnet.core.spec import InputSpec, Samples, as_unit
 from obfnet.data.idx import read_idx_file
-from obfnet.data.mfcc import PREPROCESSING, speech_features
+from obfnet.data.mfcc import PREPROCESSING
 from obfnet.data.pictures import RESIZED_PREPROCESSING, decode_picture
-from obfnet.data.wav import read_wav
+from obfnet.data.sounds import decode_sound
+from obfnet.data.waveforms import is_waveform
 
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 PIXEL_PREPROCESSING: Final = "uint8 / 255"
@@ -128,9 +129,10 @@ def _read_png(path: Path, spec: InputSpec) -> Samples:
 
 
 def _read_sound(path: Path, spec: InputSpec) -> Samples:
-    if spec.preprocessing != PREPROCESSING:
+    if spec.preprocessing != PREPROCESSING and not is_waveform(spec):
         raise DataError(f"samples of {spec.preprocessing!r}", f"{path}, a sound file", _KNOWN)
-    return speech_features(read_wav(path.read_bytes(), name=str(path)))[np.newaxis]
+    unit = decode_sound(path.read_bytes(), str(path), spec=spec)[np.newaxis]
+    return spec.to_wire(unit) if is_waveform(spec) else unit
 
 
 def _is_resized(spec: InputSpec) -> bool:

@@ -66,12 +66,18 @@ class WireEnds(nn.Module):
             unit = (unit * _LEVELS).round() * (1 / _LEVELS)
         return self._in_layout(unit * self.scale + self.offset).clamp(self.spec.low, self.spec.high)
 
+    # Samples of another size than the spec's are laid out by the same rule: training asks about such.
     def _channels_first(self, samples: Tensor) -> Tensor:
         if self.spec.unit_shape == self.spec.shape:
             return samples
-        return samples.unsqueeze(1) if samples.ndim == 3 else samples.movedim(3, 1)
+        if self.spec.layout == "HWC":
+            return samples.movedim(3, 1)
+        return samples.reshape(len(samples), 1, -1, samples.shape[-1])
 
     def _in_layout(self, samples: Tensor) -> Tensor:
         if self.spec.unit_shape == self.spec.shape:
             return samples
-        return samples.squeeze(1) if len(self.spec.shape) == 2 else samples.movedim(1, 3)
+        if self.spec.layout == "HWC":
+            return samples.movedim(1, 3)
+        # Of one channel, and of a waveform one row: the axes that the spec leaves out.
+        return samples.squeeze(1) if self.spec.layout != "T" else samples.flatten(1)

@@ -1,13 +1,14 @@
 """What a user says of her model, and what that leaves open: shape, layout and range of a sample as sent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from obfnet.core.errors import ModelError, UsageError
-from obfnet.core.spec import DTYPES, InputSpec
+from obfnet.core.spec import DTYPES, SOUND_LAYOUTS, InputSpec
+from obfnet.data.waveforms import described, layout_of_sounds
 from obfnet.models.source import Model
 
 RANGES: Final[dict[str, tuple[float, float]]] = {
@@ -16,7 +17,12 @@ RANGES: Final[dict[str, tuple[float, float]]] = {
     "-1,1": (-1.0, 1.0),
 }
 IMAGENET: Final = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_LAYOUTS: Final = ("CHW", "HWC", "HW")
+# Of sounds: as they are in [-1, 1], and as 16-bit samples.
+SOUND_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "-1,1": (-1.0, 1.0),
+    "-32768,32768": (-32768.0, 32768.0),
+}
+_LAYOUTS: Final = ("CHW", "HWC", "HW", *SOUND_LAYOUTS)
 _CHANNELS: Final = (1, 3)
 
 
@@ -26,11 +32,12 @@ class Wishes:
 
     Args:
         shape: Of one sample as the model takes it, without the batch axis.
-        layout: `CHW`, `HWC` or `HW`.
+        layout: `CHW`, `HWC` or `HW`; of waveforms `T` or `CT`.
         range: `LOW,HIGH`, or `imagenet`.
         dtype: `float32` or `uint8`.
         mean: Of each channel, in [0, 1], where samples are normalised.
         std: Of each channel.
+        rate_hz: Samples a second of a model that takes waveforms; no model says it.
 
     Raises:
         UsageError: a layout, range or dtype that is none.
@@ -42,6 +49,7 @@ class Wishes:
     dtype: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    rate_hz: int = 0
 
     def __post_init__(self) -> None:
         if self.layout and self.layout not in _LAYOUTS:
@@ -123,6 +131,37 @@ def wire_shape(model: Model, wishes: Wishes, *, of_data: tuple[int, ...]) -> tup
     return tuple(filled), layout
 
 
+def sound_shape(model: Model, wishes: Wishes, *, of_data: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
+    """Shape and layout of one sound as the model takes it: features, or with a rate a waveform.
+
+    Args:
+        model: The model.
+        wishes: What the user says.
+        of_data: `(1, 20, 45)`, of her sounds as features.
+
+    Raises:
+        ModelError: with a rate, a model of something else, or of waveforms whose length nobody says.
+        UsageError: waveforms without a rate, or a layout that does not fit.
+    """
+    said = wishes.shape or (model.input_shape[1:] if model.input_shape else ())
+    layout = layout_of_sounds(tuple(size or 1 for size in said))
+    if not wishes.rate_hz:
+        if layout is not None:
+            raise UsageError(
+                f"the rate in Hz of the waveforms that {model.title} takes", "none", "give --rate, as 16000"
+            )
+        return wire_shape(model, wishes, of_data=of_data)
+    if layout is None or said[-1] is None:
+        raise ModelError(
+            "a model of waveforms, (N, T) or (N, 1, T), of a fixed length",
+            f"(N, {', '.join(map(str, said))}), {model.title}" if said else f"none said, {model.title}",
+            "give --shape, as 16000 or 1,16000 for a second at 16,000 Hz; leave out --rate for features",
+        )
+    if wishes.layout not in ("", layout):
+        raise UsageError(f"layout {layout}, for a waveform", wishes.layout, "leave out --layout")
+    return tuple(size or 1 for size in said), layout
+
+
 def _layout(shape: Sequence[int | None]) -> str:
     if len(shape) == 2:
         return "HW"
@@ -145,7 +184,9 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
     dtype = wishes.dtype or ("uint8" if model.input_dtype == "uint8" else "float32")
     if dtype == "float32":
         wishes = _with_said(model, wishes)
-    wire = partial(InputSpec, shape=shape, layout=layout, dtype=dtype)
+    wire = partial(InputSpec, shape=shape, layout=layout, dtype=dtype, rate_hz=wishes.rate_hz)
+    if layout in SOUND_LAYOUTS:
+        return _sound_wires(wire, wishes, shape[-1])
     channels, height, width = wire(low=0.0, high=255.0, preprocessing="").unit_shape
     resized = f"{'grey' if channels == 1 else 'RGB'}, resized to {height}x{width}"
     if dtype == "uint8":
@@ -171,6 +212,24 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
             )
         )
     return found
+
+
+def _sound_wires(wire: Callable[..., InputSpec], wishes: Wishes, count: int) -> list[InputSpec]:
+    if wishes.dtype == "uint8" or wishes.mean or wishes.range == "imagenet":
+        raise UsageError(
+            "float32 with a range, for waveforms", "uint8 or a normalisation", "give --range LOW,HIGH"
+        )
+    spans = [low_high(wishes.range)] if wishes.range else list(SOUND_RANGES.values())
+    made = described(count, wishes.rate_hz)
+    return [
+        wire(
+            low=low,
+            high=high,
+            preprocessing=made
+            + ("" if (low, high) == (-1, 1) else f"; -1 ... 1 scaled to {low:g} ... {high:g}"),
+        )
+        for low, high in spans
+    ]
 
 
 def _with_said(model: Model, wishes: Wishes) -> Wishes:

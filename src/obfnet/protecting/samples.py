@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from obfnet.core.errors import ModelError, UsageError
 from obfnet.core.progress import Progress
-from obfnet.core.spec import Samples, as_unit
+from obfnet.core.spec import Samples, as_unit, unit_shape
 from obfnet.data.arrays import array_dataset, positions_in, relabelled
 from obfnet.data.case import Dataset
 from obfnet.data.cases import case_spec, load_case
 from obfnet.models.source import Model
 from obfnet.models.understand import Understood, understand
-from obfnet.models.wishes import Wishes, wire_shape
+from obfnet.models.wishes import Wishes, sound_shape, wire_shape
 from obfnet.protecting.settings import ProtectSettings
 from obfnet.training.classifier import answers
 
@@ -38,18 +38,25 @@ def prepared_samples(
     dataset: Dataset
     if isinstance(data, Path | str):
         spec = case_spec(str(data))
-        if spec.kind != "pictures":
-            raise ModelError("pictures", f"{spec.kind} in {spec.name}", "sounds cannot be protected here yet")
-        shape, layout = wire_shape(opened, wishes, of_data=spec.input.unit_shape)
-        unit = _unit_shape(shape, layout)
-        dataset = load_case(str(data), data_dir=data_dir, skip_bad=skip_bad, progress=progress, shape=unit)
+        if wishes.rate_hz and spec.kind != "sounds":
+            raise UsageError("sounds, for --rate", f"{spec.kind} in {spec.name}", "leave it out")
+        found = sound_shape if spec.kind == "sounds" else wire_shape
+        shape, layout = found(opened, wishes, of_data=spec.input.unit_shape)
+        dataset = load_case(
+            str(data),
+            data_dir=data_dir,
+            skip_bad=skip_bad,
+            progress=progress,
+            shape=unit_shape(shape, layout),
+            rate_hz=wishes.rate_hz,
+        )
     else:
         samples, labels = (data, None) if isinstance(data, np.ndarray) else data
         if labels is None and settings.labels:
             raise UsageError("(samples, labels)", "samples alone", "give labels, or labels=False")
         dataset = array_dataset(samples, labels if settings.labels else None, classes=settings.classes)
         shape, layout = wire_shape(opened, wishes, of_data=dataset.spec.input.unit_shape)
-        if (unit := _unit_shape(shape, layout)) != dataset.spec.input.unit_shape:
+        if (unit := unit_shape(shape, layout)) != dataset.spec.input.unit_shape:
             raise ModelError(
                 f"samples of {'x'.join(map(str, unit))}, as {opened.title} takes them",
                 "x".join(map(str, dataset.spec.input.unit_shape)),
@@ -96,9 +103,3 @@ def _order(
     if not said or not settings.labels:
         return tuple(classes), None
     return said, positions_in(said, classes)
-
-
-def _unit_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
-    if layout == "HW":
-        return 1, *shape
-    return (shape[2], shape[0], shape[1]) if layout == "HWC" else shape

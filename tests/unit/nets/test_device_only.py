@@ -13,6 +13,7 @@ from obfnet.nets.device_only import device_only_within
 
 DIGITS, MNIST, MFCC, CIFAR10, ASL = (1, 8, 8), (1, 28, 28), (1, 20, 45), (3, 32, 32), (3, 64, 64)
 CAMERA, ODD_CAMERA, LARGER = (3, 224, 224), (1, 225, 301), (3, 129, 160)
+SECOND = (1, 1, 16000)
 # The costs of obfuscation networks, and a tenth of each.
 BUDGETS = [
     (DIGITS, 12_800),
@@ -26,6 +27,7 @@ BUDGETS = [
     (ASL, 10_000_000),
     (CAMERA, 34_546_176),
     (ODD_CAMERA, 20_000_000),
+    (SECOND, 3_200_000),
 ]
 
 
@@ -38,7 +40,21 @@ def test_it_uses_its_budget_and_no_more(shape: Shape, budget: int, share: int) -
 
 @pytest.mark.parametrize(
     "shape",
-    [DIGITS, MNIST, MFCC, CIFAR10, ASL, (3, 9, 7), (1, 1, 5), (3, 33, 17), CAMERA, ODD_CAMERA, LARGER],
+    [
+        DIGITS,
+        MNIST,
+        MFCC,
+        CIFAR10,
+        ASL,
+        (3, 9, 7),
+        (1, 1, 5),
+        (3, 33, 17),
+        CAMERA,
+        ODD_CAMERA,
+        LARGER,
+        SECOND,
+        (1, 1, 81),
+    ],
 )
 @pytest.mark.parametrize("macs_a_value", [10, 100])
 def test_it_scores_every_class(shape: Shape, macs_a_value: int) -> None:
@@ -89,3 +105,13 @@ def test_large_pictures_are_averaged_first_and_smaller_ones_are_not() -> None:
     picture = torch.rand(1, *ASL)
     blocks = functional.interpolate(functional.avg_pool2d(picture, 2), scale_factor=2.0, mode="nearest")
     assert (small(picture) - small(blocks)).abs().max() > 1e-4
+
+
+def test_a_waveform_is_known_wherever_it_begins() -> None:
+    torch.manual_seed(0)
+    network = device_only_within(SECOND, 3, 1_000_000).eval()
+    sound = torch.full((1, *SECOND), 0.5)
+    sound[0, 0, 0, 4000:4800] += 0.4 * torch.sin(torch.arange(800) / 7)
+    # By as much as the strides and maxima come to, away from the ends: the same places, moved.
+    moved = sound.roll(16 * 16, 3)
+    torch.testing.assert_close(network(sound), network(moved))

@@ -170,11 +170,6 @@ def test_classes_that_leave_one_out_are_refused(digits_model: nn.Module, tmp_pat
     assert not (tmp_path / "pool").exists()
 
 
-def test_sounds_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="sounds cannot be protected here yet"):
-        protect(digits_model, "fsd", out=tmp_path / "pool", settings=QUICK)
-
-
 def test_arrays_of_another_size_are_refused(digits_model: nn.Module, tmp_path: Path) -> None:
     arrays = (np.zeros((60, 8, 8), np.uint8), np.arange(60) % 10)
     with pytest.raises(ModelError, match="samples of 1x9x9"):
