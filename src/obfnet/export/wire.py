@@ -66,18 +66,30 @@ class WireEnds(nn.Module):
             unit = (unit * _LEVELS).round() * (1 / _LEVELS)
         return self._in_layout(unit * self.scale + self.offset).clamp(self.spec.low, self.spec.high)
 
-    # Samples of another size than the spec's are laid out by the same rule: training asks about such.
+    # By axes and not by sizes: training asks about samples of other sizes too, and an exported graph takes
+    # batches of any.
     def _channels_first(self, samples: Tensor) -> Tensor:
         if self.spec.unit_shape == self.spec.shape:
             return samples
-        if self.spec.layout == "HWC":
-            return samples.movedim(3, 1)
-        return samples.reshape(len(samples), 1, -1, samples.shape[-1])
+        match self.spec.layout:
+            case "HWC":
+                return samples.movedim(3, 1)
+            case "CT":
+                return samples.unsqueeze(2)
+            case "T":
+                return samples.unsqueeze(1).unsqueeze(1)
+            case _:
+                return samples.unsqueeze(1)
 
     def _in_layout(self, samples: Tensor) -> Tensor:
         if self.spec.unit_shape == self.spec.shape:
             return samples
-        if self.spec.layout == "HWC":
-            return samples.movedim(1, 3)
-        # Of one channel, and of a waveform one row: the axes that the spec leaves out.
-        return samples.squeeze(1) if self.spec.layout != "T" else samples.flatten(1)
+        match self.spec.layout:
+            case "HWC":
+                return samples.movedim(1, 3)
+            case "CT":
+                return samples.squeeze(2)
+            case "T":
+                return samples.squeeze(1).squeeze(1)
+            case _:
+                return samples.squeeze(1)

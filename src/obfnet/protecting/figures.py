@@ -27,6 +27,7 @@ from obfnet.training.device_only import train_device_only
 from obfnet.training.recipes import inference_recipe
 
 _TIMED: Final = 200
+_ATTRIBUTE: Final = ("attribute", "accuracy", "interval", "raw_accuracy", "chance", "attack", "threat_level")
 
 
 def measure(
@@ -160,6 +161,9 @@ def measure(
             "reduced_to": audit["subject"]["reduced_to"],
             "sent_kept": audit["subject"]["sent_kept"],
         },
+        "attribute": None
+        if (speaks := audit["attribute"]) is None
+        else {name: speaks[name] for name in _ATTRIBUTE},
         "budget_bits": manifest.budget_bits,
         "request_bytes": {"raw": size, "obfuscated": size},
         "samples": {part: len(getattr(dataset, part).labels) for part in PARTS},
@@ -182,6 +186,17 @@ def report_lines(figures: dict[str, Any]) -> list[str]:
         f"device-only classifier of the same cost {right['device_only']:.2%}",
         f"guarantee: {ceiling}",
         f"measured: {leaked['verdict']}",
+        *_recognised(figures["attribute"]),
         f"O: {network}, {cost['parameters']:,} parameters, {cost['macs']:,} MACs, "
         f"{cost['latency_us']:.0f} us a sample{resident}",
+    ]
+
+
+def _recognised(speaks: dict[str, Any] | None) -> list[str]:
+    if speaks is None:
+        return []
+    attack = f"{speaks['attack']} attack, threat level {speaks['threat_level']}"
+    return [
+        f"{speaks['attribute']} recognised from obfuscated samples: {speaks['accuracy']:.1%} ({attack}; "
+        f"from raw ones {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%})"
     ]

@@ -323,6 +323,7 @@ def _protect_rows(figures: dict[str, Any]) -> Rows:
         ),
         (f"normalised leakage ({attack})", f"{leaked['normalised']:.3f}"),
         *_agreement_rows(right),
+        *_attribute_rows(figures),
         ("what the audit says", leaked["verdict"]),
         *_audited_rows(leaked),
         ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),

@@ -104,6 +104,9 @@ def test_an_impossible_spec_is_refused(change: dict[str, Any]) -> None:
 
 def test_a_spec_survives_json() -> None:
     assert parse_strict(InputSpec, SPEC.to_dict()) == SPEC
+    assert "rate_hz" not in SPEC.to_dict()
+    heard = InputSpec(**{**FIELDS, "shape": (20,), "layout": "T", "rate_hz": 16_000})
+    assert parse_strict(InputSpec, heard.to_dict()) == heard
     assert SPEC.values == 4
 
 
@@ -120,13 +123,14 @@ def normalised(layout: str, mean: tuple[float, ...], std: tuple[float, ...]) -> 
 
 
 def ranged(layout: str, low: float, high: float, dtype: str = "float32") -> InputSpec:
-    shape = {"CHW": (3, 4, 5), "HWC": (4, 5, 3), "HW": (4, 5)}[layout]
+    shape = {"CHW": (3, 4, 5), "HWC": (4, 5, 3), "HW": (4, 5), "T": (20,), "CT": (1, 20)}[layout]
     return InputSpec(**{**FIELDS, "shape": shape, "layout": layout, "low": low, "high": high, "dtype": dtype})
 
 
 WIRES = {
     **{f"{layout} [0, 1]": ranged(layout, 0.0, 1.0) for layout in ("CHW", "HWC", "HW")},
-    **{f"{layout} [-1, 1]": ranged(layout, -1.0, 1.0) for layout in ("CHW", "HWC", "HW")},
+    **{f"{layout} [-1, 1]": ranged(layout, -1.0, 1.0) for layout in ("CHW", "HWC", "HW", "T", "CT")},
+    "T 16-bit": ranged("T", -32768.0, 32768.0),
     **{f"{layout} uint8": ranged(layout, 0.0, 255.0, "uint8") for layout in ("CHW", "HWC", "HW")},
     "CHW [0, 255]": ranged("CHW", 0.0, 255.0),
     "HWC [3, 7.5]": ranged("HWC", 3.0, 7.5),
