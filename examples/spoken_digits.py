@@ -2,7 +2,7 @@
 
     python examples/spoken_digits.py --weights spoken.safetensors
     PYTHONPATH=examples OBFNET_SPOKEN=spoken.safetensors obfnet protect --model spoken_digits:build \
-        --data fsd --shape 16000 --rate 16000 --bits 16 --out pool/
+        --data fsd --shape 16000 --rate 16000 --bits 16 --count 1 --epochs 60 --out pool/
 
 It is taught on the training clips of the case `fsd`, and hears all speakers there.
 """

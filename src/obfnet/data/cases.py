@@ -69,7 +69,9 @@ def case_spec(name: str, *, shape: tuple[int, ...] | None = None, rate_hz: int =
         UsageError: sounds, and a shape that is not theirs; or a rate for pictures.
         DataError: what is at the path cannot be a case.
     """
-    if rate_hz and shape is not None:
+    if rate_hz:
+        if shape is None:
+            raise UsageError("a shape (1, 1, T) with a rate", "none", "say how many samples a clip has")
         return _of_waveforms(case_spec(name), shape[-1], rate_hz)
     if name not in CASES.names() and (Path(name).exists() or "/" in name or name.endswith(".csv")):
         from obfnet.data.folder import folder_case

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from obfnet.core.errors import RangeError, ShapeError
-from obfnet.data.resampling import EDGE_SAMPLES, FEATURE_HZ, SPEECH_HZ, resample, resample_as_trained
+from obfnet.data.resampling import FEATURE_HZ, SPEECH_HZ, reach, resample, resample_as_trained
 from obfnet.data.wav import Sound
 
 COEFFICIENTS: Final = 20
@@ -115,8 +115,8 @@ def mfcc(samples: npt.NDArray[Any], rate_hz: int, *, most_frames: int | None = N
             raise RangeError(
                 "at least 1 frame", str(most_frames), "ask for the frames that the network takes"
             )
-        visible = _reach((most_frames - 1) * HOP + WINDOW // 2, SPEECH_HZ, FEATURE_HZ)
-        seen = samples[: visible if rate_hz == SPEECH_HZ else _reach(visible, rate_hz, SPEECH_HZ)]
+        visible = reach((most_frames - 1) * HOP + WINDOW // 2, SPEECH_HZ, FEATURE_HZ)
+        seen = samples[: visible if rate_hz == SPEECH_HZ else reach(visible, rate_hz, SPEECH_HZ)]
     if not bool(np.isfinite(seen).all()):
         raise RangeError("finite samples", "NaN or infinity", "record the sound again")
     sound = resample_as_trained(resample(seen, rate_hz, SPEECH_HZ))
@@ -127,12 +127,6 @@ def mfcc(samples: npt.NDArray[Any], rate_hz: int, *, most_frames: int | None = N
     bands_db = 10 * np.log10(np.maximum(np.float32(SMALLEST_POWER), mel_bands() @ power.T))
     # What lies more than 80 dB below the loudest band of the whole sound is silence.
     return np.asarray(cosines() @ np.maximum(bands_db, bands_db.max() - np.float32(RANGE_DB)), np.float32)
-
-
-def _reach(count: int, from_hz: int, to_hz: int) -> int:
-    """How many samples at `from_hz` the first `count` samples at `to_hz` depend on."""
-    edge = -(-EDGE_SAMPLES * from_hz // min(from_hz, to_hz))
-    return -(-count * from_hz // to_hz) + edge + 1
 
 
 @lru_cache(maxsize=1)

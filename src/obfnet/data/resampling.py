@@ -113,6 +113,12 @@ def resample_as_trained(samples: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return sound
 
 
+def reach(count: int, from_hz: int, to_hz: int) -> int:
+    """How many samples at `from_hz` the first `count` samples at `to_hz` depend on."""
+    edge = -(-EDGE_SAMPLES * from_hz // min(from_hz, to_hz))
+    return -(-count * from_hz // to_hz) + edge + 1
+
+
 @lru_cache(maxsize=1)
 def _missed_at_start() -> Matrix:
     """`(11, 102)`: what each of the first samples in adds to the first ones out, but not in soxr."""

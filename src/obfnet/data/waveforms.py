@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from obfnet.core.errors import RangeError, UsageError
 from obfnet.core.spec import SOUND_LAYOUTS, InputSpec
-from obfnet.data.resampling import HIGHEST_RATE_HZ, resample
+from obfnet.data.resampling import HIGHEST_RATE_HZ, reach, resample
 from obfnet.data.wav import LONGEST_S, LOWEST_RATE_HZ, Sound
 
 SILENCE: Final = 0.5
@@ -77,8 +77,7 @@ def waveform(sound: Sound, spec: InputSpec) -> npt.NDArray[np.float32]:
         RangeError: samples that are NaN or infinite.
     """
     count, rate_hz = spec.unit_shape[-1], spec.rate_hz
-    # A little more than is kept, so that the filter ends as it would in the whole recording.
-    seen = sound.samples[: -(-count * sound.rate_hz // rate_hz) + sound.rate_hz // 10]
+    seen = sound.samples[: reach(count, sound.rate_hz, rate_hz)]
     if not bool(np.isfinite(seen).all()):
         raise RangeError("finite samples", "NaN or infinity", "record the sound again")
     found = resample(seen, sound.rate_hz, rate_hz)[:count]

@@ -59,6 +59,7 @@ def results_page(results: Path) -> str:
         ("The same without labels", "protect-digits-unlabelled", _protect_rows),
         ("A deep network of 224 pixels, hand signs of other scenes", "protect-signs", _protect_rows),
         ("The same with a ceiling, a few passes", "protect-signs-coded", _protect_rows),
+        ("A network of waveforms at 16,000 Hz, spoken digits", "protect-spoken", _protect_rows),
         ("Classifiers from several exporters, bundled digits", "protect-onnx", _classifier_rows),
         ("The monitor, digits", "monitor-mnist", monitor_rows),
         ("The monitor, spoken digits", "monitor-fsd", monitor_rows),

@@ -11,6 +11,7 @@ from obfnet import load_case
 from obfnet.core.errors import DataError, RangeError, UsageError
 from obfnet.core.spec import InputSpec
 from obfnet.data.cases import case_spec
+from obfnet.data.resampling import resample
 from obfnet.data.wav import Sound, read_wav
 from obfnet.data.waveforms import SILENCE, is_waveform, layout_of_sounds, sound_of, waveform, waveform_input
 from tests.unit.data.files import picture_folder
@@ -44,6 +45,12 @@ def test_what_follows_changes_nothing(rate_hz: int) -> None:
     assert np.array_equal(made, waveform(Sound(samples=longer, rate_hz=rate_hz), SECOND))
     cut = waveform(Sound(samples=whole[: rate_hz + rate_hz // 10], rate_hz=rate_hz), SECOND)
     assert np.array_equal(made, cut)
+
+
+def test_a_clip_of_a_low_rate_is_that_of_the_whole_recording() -> None:
+    whole, spec = voiced(3.0, 44100), waveform_input(1000, 1000)
+    made = waveform(Sound(samples=whole, rate_hz=44100), spec)[0, 0] * 2 - 1
+    np.testing.assert_allclose(made, resample(whole, 44100, 1000)[:1000], atol=1e-6)
 
 
 def test_what_is_no_number_is_refused() -> None:
@@ -96,6 +103,8 @@ def test_pictures_have_no_rate(tmp_path: Path) -> None:
         case_spec(str(root), shape=(1, 1, 800), rate_hz=8000)
     with pytest.raises(UsageError, match="sounds, for samples at 8000 Hz"):
         case_spec("mnist", shape=(1, 1, 800), rate_hz=8000)
+    with pytest.raises(UsageError, match=r"a shape \(1, 1, T\) with a rate"):
+        case_spec("fsd", rate_hz=8000)
 
 
 @pytest.mark.parametrize("layout", ["T", "CT"])
