@@ -5,7 +5,8 @@ quarter of the time, and a network that ends in an average over its last map ans
 obfuscation network that works at half of the resolution sends what it makes of an average, stretched, so that
 little is lost between the two. One that makes a whole sample, of which the inference network is shown an
 average, does not learn what holds for whole ones: not where averaging wipes out what it draws, and not where
-it draws large blocks, which at twice the size are something else.
+it draws large blocks, which at twice the size are something else; nor does one of which a single size is ever
+shown (`sizes_asked`).
 
 In the same first part a protection may be trained for something else than in the end (`Protection.opening`).
 """
