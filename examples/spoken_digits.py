@@ -36,12 +36,7 @@ class SpokenDigits(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for before, after, window, stride in (
-            (1, 64, 80, 8),
-            (64, 64, 3, 1),
-            (64, 128, 3, 1),
-            (128, 256, 3, 1),
-        ):
+        for before, after, window, stride in WINDOWS:
             layers += [
                 nn.Conv1d(before, after, window, stride=stride, padding=window // 2, bias=False),
                 nn.BatchNorm1d(after),

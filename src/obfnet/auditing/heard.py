@@ -2,7 +2,7 @@
 
 Nobody rebuilds a waveform sample by sample, and nobody needs to: what is said and who says it lies in its
 spectrum. So attackers get MFCCs of raw and of sent waveforms, and are scored on those; what a spectrum does
-not show (phases, what lies above the telephone's band) is not measured.
+not show (phases, what lies above the telephone's band, what comes after the first second) is not measured.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from obfnet.auditing.seen import seen_as
 from obfnet.auditing.subject import AttackerPart, AuditSubject, ScoredPart
 from obfnet.core.progress import Progress
 from obfnet.core.spec import Samples
-from obfnet.data.mfcc import speech_features
+from obfnet.data.mfcc import SEEN_S, speech_features
 from obfnet.data.rows import AnyRows, batches
 from obfnet.data.waveforms import sound_of
 
@@ -39,6 +39,8 @@ def as_heard(subject: AuditSubject, limit: int, *, progress: Progress) -> AuditS
     rate_hz = subject.rate_hz
     if not rate_hz:
         return subject
+    sent_s = subject.scored.raw.shape[-1] / rate_hz
+    heard_s = min(sent_s, SEEN_S)
     subject, repeats = subject.limited(limit), subject.repeats
     attacker, scored = subject.attacker, subject.scored
     parts = (attacker.raw, attacker.received, scored.raw, scored.received)
@@ -64,12 +66,13 @@ def as_heard(subject: AuditSubject, limit: int, *, progress: Progress) -> AuditS
         ),
         how="heard as features",
         warnings=[
-            "waveforms, raw and sent ones, were turned into 20x45 MFCCs: what these do not show is not "
-            "measured, and attacks that need the network itself were not run"
+            f"waveforms, raw and sent ones, were turned into 20x45 MFCCs of their first {heard_s:.2f} of "
+            f"{sent_s:.2f} s: what these do not show is not measured, and attacks that need the network "
+            "itself were not run"
         ],
         repeats=None if repeats is None else lambda number: features_of(repeats(number), rate_hz),
     )
-    return replace(found, rate_hz=0)
+    return replace(found, rate_hz=0, heard_s=(heard_s, sent_s))
 
 
 def features_of(waveforms: Samples, rate_hz: int) -> Samples:

@@ -52,6 +52,7 @@ def audit_document(
         "warnings": list(subject.warnings),
         "reduced_to": None if subject.reduced_to is None else list(subject.reduced_to),
         "sent_kept": subject.sent_kept,
+        **({} if subject.heard_s is None else {"heard_s": list(subject.heard_s)}),
     }
     measured = {
         "attacks": [contest.row() for contest in contests],

@@ -107,6 +107,8 @@ class AuditSubject:
         reduced_to: Height and width that pictures were averaged down to; None where they were not.
         sent_kept: How much of the variance between the received pictures that left, in [0, 1]; None likewise.
         rate_hz: Of waveforms, samples a second; 0 where samples are none.
+        heard_s: Of waveforms that were turned into features, how many seconds are heard, how many sent;
+            None where there are none.
     """
 
     name: str
@@ -127,6 +129,7 @@ class AuditSubject:
     reduced_to: tuple[int, int] | None = None
     sent_kept: float | None = None
     rate_hz: int = 0
+    heard_s: tuple[float, float] | None = None
 
     def limited(self, count: int) -> "AuditSubject":
         """The same with at most `count` of the attacker's samples, evenly spaced."""

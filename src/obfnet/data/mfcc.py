@@ -20,6 +20,8 @@ FRAMES: Final = 45
 WINDOW: Final = 2048
 HOP: Final = 512
 MEL_BANDS: Final = 128
+SEEN_S: Final = ((FRAMES - 1) * HOP + WINDOW // 2) / FEATURE_HZ
+"""How much of a sound its features are made of: 1.07 s."""
 SMALLEST_POWER: Final = 1e-10
 RANGE_DB: Final = 80.0
 PREPROCESSING: Final = (

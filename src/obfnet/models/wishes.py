@@ -62,6 +62,8 @@ class Wishes:
                 f"{self.mean}, {self.std}",
                 "give both",
             )
+        if self.layout in SOUND_LAYOUTS and not self.rate_hz:
+            raise UsageError(f"--rate with layout {self.layout}, of a waveform", "none", "give it")
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(f"a dtype of {', '.join(DTYPES)}", repr(self.dtype), "change --dtype")
         if self.range and self.range != "imagenet":
@@ -144,7 +146,8 @@ def sound_shape(model: Model, wishes: Wishes, *, of_data: tuple[int, ...]) -> tu
         UsageError: waveforms without a rate, or a layout that does not fit.
     """
     said = wishes.shape or (model.input_shape[1:] if model.input_shape else ())
-    layout = layout_of_sounds(tuple(size or 1 for size in said))
+    # A free first axis is no channel, unless a rate says that these are waveforms.
+    layout = layout_of_sounds(tuple(size or (1 if wishes.rate_hz else 2) for size in said))
     if not wishes.rate_hz:
         if layout is not None:
             raise UsageError(
@@ -186,7 +189,7 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
         wishes = _with_said(model, wishes)
     wire = partial(InputSpec, shape=shape, layout=layout, dtype=dtype, rate_hz=wishes.rate_hz)
     if layout in SOUND_LAYOUTS:
-        return _sound_wires(wire, wishes, shape[-1])
+        return _sound_wires(wire, wishes, shape[-1], model.input_dtype)
     channels, height, width = wire(low=0.0, high=255.0, preprocessing="").unit_shape
     resized = f"{'grey' if channels == 1 else 'RGB'}, resized to {height}x{width}"
     if dtype == "uint8":
@@ -214,7 +217,13 @@ def candidate_wires(model: Model, wishes: Wishes, shape: tuple[int, ...], layout
     return found
 
 
-def _sound_wires(wire: Callable[..., InputSpec], wishes: Wishes, count: int) -> list[InputSpec]:
+def _sound_wires(
+    wire: Callable[..., InputSpec], wishes: Wishes, count: int, said: str | None
+) -> list[InputSpec]:
+    if said not in (None, "float32"):
+        raise ModelError(
+            "a model of float32 waveforms", f"one of {said}", "wrap it in a module that takes float32"
+        )
     if wishes.dtype == "uint8" or wishes.mean or wishes.range == "imagenet":
         raise UsageError(
             "float32 with a range, for waveforms", "uint8 or a normalisation", "give --range LOW,HIGH"

@@ -76,6 +76,7 @@ class ProtectSource(Source):
             skip_bad=skip_bad,
             fingerprint=dataset.fingerprint,
             inference_id=inference.card.id,
+            wire=inference.card.input,
         )
 
     def load(self) -> tuple[Dataset, InferenceNetwork]:

@@ -21,6 +21,7 @@ from obfnet.core.progress import Progress, Silent
 from obfnet.core.result import provenance
 from obfnet.core.spec import Samples
 from obfnet.data.case import Dataset
+from obfnet.fitting.cluster import reachable
 from obfnet.models.source import open_model, state_hash
 from obfnet.models.wishes import Wishes
 from obfnet.nets.mode import borrowed
@@ -85,12 +86,12 @@ def protect(
     command: str = "obfnet.protect(...)",
     progress: Progress | None = None,
 ) -> Protected:
-    """Makes a pool of obfuscation networks for anybody's classifier of pictures.
+    """Makes a pool of obfuscation networks for anybody's classifier of pictures or sounds.
 
     Args:
         model: A torch module, `"package.module:callable"`, or the path of an ONNX file, a `.pt2` file or a
             folder with an image classifier of transformers. It is frozen and given back as it came.
-        data: A folder or CSV file of pictures, a case's name, or arrays: `(samples, labels)`; with
+        data: A folder or CSV file of pictures or sounds, a case's name, or arrays: `(samples, labels)`; with
             `labels=False` samples alone.
         out: Folder for pool, result and report; None keeps them in a temporary one (`Protected.save`).
         protection: Registry name.
@@ -122,6 +123,7 @@ def protect(
     )
     if settings.engine == "ray":
         check_findable(model, data)
+        reachable(settings.address)
     opened, wishes = open_model(model), wishes or Wishes()
     folder = Path(tempfile.mkdtemp(prefix="obfnet-")) / "pool" if out is None else Path(out)
     begun = time.monotonic()

@@ -51,6 +51,10 @@ def prepared_samples(
             rate_hz=wishes.rate_hz,
         )
     else:
+        if wishes.rate_hz:
+            raise UsageError(
+                "a folder, a CSV file or a case with a rate", "arrays", "write WAV files, or leave it out"
+            )
         samples, labels = (data, None) if isinstance(data, np.ndarray) else data
         if labels is None and settings.labels:
             raise UsageError("(samples, labels)", "samples alone", "give labels, or labels=False")

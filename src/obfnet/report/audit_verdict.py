@@ -122,6 +122,11 @@ def _uneven(headline: Mapping[str, Any]) -> str:
 
 
 def _reduced(subject: Mapping[str, Any]) -> str:
+    if (heard := subject.get("heard_s")) is not None:
+        return (
+            f" Measured on 20x45 MFCCs of the first {heard[0]:.2f} of {heard[1]:.2f} s, raw and sent: "
+            "nothing else of the waveforms is."
+        )
     if (size := subject.get("reduced_to")) is None:
         return ""
     says = f" Measured on pictures averaged down to {size[0]}x{size[1]}, raw and sent: finer details are not."

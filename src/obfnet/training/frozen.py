@@ -128,7 +128,8 @@ class FrozenNetwork:
         # Each thread has its own list, and none unless it asked.
         features = getattr(self._pass, "features", None)
         if features is not None:
-            features.append(_small(output.float()))
+            # A copy: a layer after it may work in place.
+            features.append(_small(output.float().clone()))
 
 
 def _layers_in_order(network: nn.Module, sample: Tensor) -> list[nn.Module]:

@@ -108,11 +108,13 @@ def sizes_asked(network: nn.Module, shape: tuple[int, ...]) -> list[tuple[int, i
         shape: Channels, height and width of a sample, not averaged.
     """
     found = []
+    weight = next(network.parameters(), None)
+    place = None if weight is None else weight.device
     for scale in _SCALES:
         height, width = (max(1, round(side / 2 * scale / _STEP)) * _STEP for side in shape[1:])
         try:
             with torch.no_grad():
-                rows = len(network(torch.zeros(2, shape[0], height, width)))
+                rows = len(network(torch.zeros(2, shape[0], height, width, device=place)))
         except Exception:  # noqa: S112 - somebody's network, which may refuse another size in any way
             continue
         if rows == 2:

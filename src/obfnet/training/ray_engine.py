@@ -16,8 +16,9 @@ import torch
 
 from obfnet.core.errors import TrainingError
 from obfnet.core.progress import Progress, Silent
+from obfnet.core.spec import InputSpec
 from obfnet.data.case import Dataset
-from obfnet.data.cases import load_case
+from obfnet.data.cases import CASES, load_case
 from obfnet.fitting import Checkpoint
 from obfnet.fitting.cluster import LOOK_EVERY_S, RETRIES, at_work, check_same, cluster, result_of
 from obfnet.training.engine import Deliver
@@ -33,11 +34,13 @@ class Source(ABC):
     Args:
         fingerprint: What the data set must have, or a worker's is another one.
         inference_id: Likewise, of the inference network.
+        wire: Likewise, what it takes.
         torch: Likewise, torch's version.
     """
 
     fingerprint: str
     inference_id: str
+    wire: InputSpec
     torch: str = torch.__version__
 
     @abstractmethod
@@ -91,6 +94,7 @@ class CaseSource(Source):
             inference=inference.folder.absolute(),
             fingerprint=dataset.fingerprint,
             inference_id=inference.card.id,
+            wire=inference.card.input,
         )
 
     def load(self) -> tuple[Dataset, InferenceNetwork]:
@@ -100,8 +104,8 @@ class CaseSource(Source):
 
 
 def absolute(name: str) -> str:
-    """A path as workers find it, who run elsewhere; a name that is no path as it is."""
-    return str(Path(name).absolute()) if Path(name).exists() else name
+    """A path as workers find it, who run elsewhere; a case's name, or what is no path, as it is."""
+    return str(Path(name).absolute()) if name not in CASES.names() and Path(name).exists() else name
 
 
 @final
@@ -158,8 +162,18 @@ def _train(source: Source, plan: PoolPlan, numbers: tuple[int, ...]) -> list[Tra
 def _loaded(source: Source) -> tuple[Dataset, InferenceNetwork]:
     dataset, inference = source.load()
     check_same(
-        {"data set": source.fingerprint, "inference network": source.inference_id, "torch": source.torch},
-        {"data set": dataset.fingerprint, "inference network": inference.card.id, "torch": torch.__version__},
+        {
+            "data set": source.fingerprint,
+            "inference network": source.inference_id,
+            "input of it": str(source.wire),
+            "torch": source.torch,
+        },
+        {
+            "data set": dataset.fingerprint,
+            "inference network": inference.card.id,
+            "input of it": str(inference.card.input),
+            "torch": torch.__version__,
+        },
         error=TrainingError,
     )
     return dataset, inference

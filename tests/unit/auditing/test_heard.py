@@ -45,6 +45,7 @@ def test_attackers_get_the_features_of_raw_and_of_sent_sounds() -> None:
         ]
         np.testing.assert_allclose(part[:], wanted, atol=1e-6)
     assert (heard.rate_hz, heard.network, heard.pool) == (0, None, ())
+    assert heard.heard_s == (0.5, 0.5)
     assert "turned into 20x45 MFCCs" in heard.warnings[-1]
     assert heard.attacker.attribute is not None
     assert len(as_heard(subject, 3, progress=Silent()).attacker) == 3

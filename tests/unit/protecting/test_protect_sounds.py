@@ -1,5 +1,6 @@
 """Somebody's network of waveforms, protected: from WAV files to requests that it understands."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from obfnet import load_case, load_pool, protect, verify
 from obfnet.core.errors import ModelError, UsageError
 from obfnet.edge import ObfuscationSession
 from obfnet.edge.inputs import read_samples
-from obfnet.models.wishes import Wishes
+from obfnet.models.source import open_model
+from obfnet.models.wishes import Wishes, candidate_wires, sound_shape
 from obfnet.protecting.run import Protected
 from obfnet.protecting.settings import ProtectSettings
 from tests.unit.data.sounds import wav_bytes
@@ -87,7 +89,7 @@ def test_a_device_sends_what_the_model_takes(made: Protected, words: Path) -> No
 
 def test_what_leaks_is_heard(made: Protected) -> None:
     assert made.figures["leakage"]["attacks_counted"] >= 1
-    assert "20x45 MFCCs" in (made.folder / "audit.json").read_text()
+    assert "20x45 MFCCs of the first 0.40 of 0.40 s" in made.figures["leakage"]["verdict"]
     assert "<audio" in (made.folder / "report.html").read_text()
 
 
@@ -101,12 +103,23 @@ def test_what_leaks_is_heard(made: Protected) -> None:
         (Wishes(shape=(COUNT,), rate_hz=RATE_HZ, dtype="uint8"), "float32 with a range"),
         (Wishes(shape=(1, COUNT), rate_hz=RATE_HZ), r"takes samples \(N, 1, 1600\), got RuntimeError"),
         (Wishes(shape=(1, 8, 8)), "pictures, for samples of shape"),
+        (Wishes(shape=(1, 20, 45)), r"takes samples \(N, 1, 20, 45\), got RuntimeError"),
     ],
 )
 def test_what_it_cannot_know_is_asked_for(wishes: Wishes, said: str, words: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=said):
         protect(Tones(), words, out=tmp_path / "pool", settings=QUICK, wishes=wishes)
     assert not (tmp_path / "pool").exists()
+
+
+def test_a_layout_of_waveforms_needs_a_rate_and_floats() -> None:
+    with pytest.raises(UsageError, match="--rate with layout T, of a waveform, got none"):
+        Wishes(layout="T")
+    model = replace(open_model(Tones()), input_dtype="int16")
+    with pytest.raises(ModelError, match="a model of float32 waveforms, got one of int16"):
+        candidate_wires(model, WISHES, (COUNT,), "T")
+    free = replace(model, input_shape=(None, None, None))
+    assert sound_shape(free, Wishes(), of_data=(1, 20, 45)) == ((20, 45), "HW")
 
 
 def test_pictures_have_no_rate(tmp_path: Path) -> None:
@@ -116,5 +129,5 @@ def test_pictures_have_no_rate(tmp_path: Path) -> None:
 
 def test_waveforms_in_arrays_are_refused(tmp_path: Path) -> None:
     arrays = (np.zeros((60, 1, 1, COUNT), np.float32), np.arange(60) % 3)
-    with pytest.raises((ModelError, UsageError)):
+    with pytest.raises(UsageError, match="a case with a rate, got arrays"):
         protect(Tones(), arrays, out=tmp_path / "pool", settings=QUICK, wishes=WISHES)

@@ -57,6 +57,24 @@ def test_the_first_layer_is_a_feature_where_it_is_asked_for() -> None:
         torch.testing.assert_close(have, want)
 
 
+def test_a_layer_that_works_in_place_does_not_change_what_was_seen() -> None:
+    layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 2),
+    )
+    raw, place = torch.rand(2, 3, 96, 96, requires_grad=True), torch.device("cpu")
+    with FrozenNetwork(
+        layers.eval(), (3, 96, 96), integer=False, precision="float32", place=place, first=True
+    ) as frozen:
+        features = frozen.seen(raw)[1]
+    torch.testing.assert_close(features[0], functional.avg_pool2d(layers[0](raw), 2, ceil_mode=True))
+    sum(feature.square().mean() for feature in features).backward()
+    assert raw.grad is not None
+
+
 def test_large_maps_are_held_at_a_fraction_of_their_size() -> None:
     large = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
