@@ -30,7 +30,7 @@ class SpokenDigits(nn.Module):
     """The network as its users know it: `(N, 16000)` in [-1, 1] to `(N, 10)` scores.
 
     Source: its form is that of M5, Dai et al. 2017, *Very Deep Convolutional Neural Networks for Raw
-        Waveforms*, with fewer channels.
+        Waveforms*, with half the channels and twice the first stride.
     """
 
     def __init__(self) -> None:

@@ -73,9 +73,11 @@ class InputSpec:
             raise UsageError(
                 "finite low < high", f"{self.low}, {self.high}", "give the true range of the samples"
             )
-        if self.rate_hz and (self.rate_hz < 0 or self.layout not in ("CHW", *SOUND_LAYOUTS)):
+        if self.rate_hz and (self.rate_hz < 0 or len(self.unit_shape) != 3 or self.unit_shape[:2] != (1, 1)):
             raise UsageError(
-                "a rate above 0, of a sound", f"{self.rate_hz} Hz of {self.layout}", "leave out rate_hz"
+                "a rate above 0, of a waveform",
+                f"{self.rate_hz} Hz of {self.layout} {self.shape}",
+                "leave out rate_hz",
             )
         if self.mean or self.std:
             self._check_normalisation()

@@ -67,7 +67,7 @@ def waveform(sound: Sound, spec: InputSpec) -> npt.NDArray[np.float32]:
     """A sound as networks see it.
 
     Args:
-        sound: Any rate; nothing after the clip's length is looked at.
+        sound: Any rate; of what follows the clip only what the filter reaches is looked at.
         spec: Of waveforms (`is_waveform`): as networks see them, or as they are sent.
 
     Returns:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from obfnet.core.spec import InputSpec
 
 _LEVELS: Final = 256.0
+# Axes of a batch, channels first, that a layout does without: each has one place.
+_LEFT_OUT: Final = {"HW": (1,), "CT": (2,), "T": (1, 2)}
 # Scales and offsets of a wire are multiples of this: with 257 levels no product or sum leaves 24 bits.
 _GRID: Final = 4096.0
 
@@ -34,6 +36,9 @@ class WireEnds(nn.Module):
     def __init__(self, spec: InputSpec, *, exact: bool = False) -> None:
         super().__init__()
         self.spec, self.exact = spec, exact
+        self._channels_last = spec.layout == "HWC" and len(spec.shape) == 3
+        same = spec.unit_shape == spec.shape
+        self._left_out = () if same else _LEFT_OUT.get(spec.layout, ())
         behind = (1,) * (len(spec.unit_shape) - 1)
         for name, numbers in zip(("scale", "offset"), spec.channel_scales(), strict=True):
             rounded = (torch.tensor(numbers, dtype=torch.float64) * _GRID).round() / _GRID
@@ -69,27 +74,15 @@ class WireEnds(nn.Module):
     # By axes and not by sizes: training asks about samples of other sizes too, and an exported graph takes
     # batches of any.
     def _channels_first(self, samples: Tensor) -> Tensor:
-        if self.spec.unit_shape == self.spec.shape:
-            return samples
-        match self.spec.layout:
-            case "HWC":
-                return samples.movedim(3, 1)
-            case "CT":
-                return samples.unsqueeze(2)
-            case "T":
-                return samples.unsqueeze(1).unsqueeze(1)
-            case _:
-                return samples.unsqueeze(1)
+        if self._channels_last:
+            return samples.movedim(3, 1)
+        for axis in self._left_out:
+            samples = samples.unsqueeze(axis)
+        return samples
 
     def _in_layout(self, samples: Tensor) -> Tensor:
-        if self.spec.unit_shape == self.spec.shape:
-            return samples
-        match self.spec.layout:
-            case "HWC":
-                return samples.movedim(1, 3)
-            case "CT":
-                return samples.squeeze(2)
-            case "T":
-                return samples.squeeze(1).squeeze(1)
-            case _:
-                return samples.squeeze(1)
+        if self._channels_last:
+            return samples.movedim(1, 3)
+        for axis in reversed(self._left_out):
+            samples = samples.squeeze(axis)
+        return samples

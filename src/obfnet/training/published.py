@@ -17,8 +17,8 @@ class Published(Protection):
 
     Source: Xu et al. 2019, arXiv 1912.09859 (the training phase; released code).
     Differs from paper: at camera size, where few passes can be paid for, a convolutional O first learns to
-        send what I sees alike, from photographs changed in every way (`varied`), and keeps to that when the
-        paper's loss comes to it: by labels alone it learns the scenes of its training, and fails in others.
+        send what I sees alike, of photographs made from the training ones (`varied`), and keeps to that when
+        the paper's loss comes to it: by labels alone more of the samples of other scenes come out wrong.
 
     Does not guarantee: anything. A decoder rebuilds most of the raw sample; the demo measures how much.
     """

@@ -28,6 +28,9 @@ _PHOTOGRAPHS: Final = 0.7
 _UNMIXED: Final = 0.35
 _MASKED: Final = 0.7
 _PLACES: Final = 4
+# How much of a picture the second one takes, and the logarithm of how sharp its border is at most.
+_UNEVEN: Final = 0.7
+_HARDEST: Final = 4.0
 
 
 def varied(samples: Tensor) -> Tensor:
@@ -79,8 +82,8 @@ def _noise(samples: Tensor) -> Tensor:
 def _mask(samples: Tensor) -> Tensor:
     """Shares in [0, 1], smooth over the picture, with borders from soft to sharp."""
     count, _, *size = samples.shape
-    border = _smooth(count, 1, _PLACES, size) + torch.randn(count, 1, 1, 1) * 0.7
-    return torch.sigmoid(border * torch.exp(4 * torch.rand(count, 1, 1, 1)))
+    border = _smooth(count, 1, _PLACES, size) + torch.randn(count, 1, 1, 1) * _UNEVEN
+    return torch.sigmoid(border * torch.exp(_HARDEST * torch.rand(count, 1, 1, 1)))
 
 
 def _smooth(count: int, channels: int, places: int, size: list[int]) -> Tensor:

@@ -119,5 +119,6 @@ def test_on_the_wire_they_have_the_models_shape_and_range(layout: str) -> None:
     wire.check(sent)
     assert sent.shape == (1, *shape)
     np.testing.assert_allclose(wire.from_wire(sent), unit, atol=1e-6)
-    with pytest.raises(UsageError, match="a rate above 0, of a sound"):
-        replace(wire, shape=(4, 4), layout="HW")
+    for other in ({"shape": (4, 4), "layout": "HW"}, {"shape": (1, 8, 8), "layout": "CHW"}, {"rate_hz": -1}):
+        with pytest.raises(UsageError, match="a rate above 0, of a waveform"):
+            replace(wire, **other)
