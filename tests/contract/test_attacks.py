@@ -44,6 +44,7 @@ class Row:
 
 ROWS: dict[str, Row] = {
     "class-mean": Row(level="T0", looks=False, by_label=True, seeded=False),
+    "as-received": Row(level="T0", seeded=False),
     "retrieval": Row(level="T0", by_label=True, seeded=False),
     "unpaired": Row(level="T0", by_label=True, seeded=False),
     "pool-decoder": Row(level="T1"),
@@ -124,7 +125,7 @@ def test_every_attack_has_a_row() -> None:
 
 
 def test_an_unknown_attack_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match="known: class-mean, retrieval"):
+    with pytest.raises(UnknownNameError, match="known: class-mean, as-received, retrieval"):
         ATTACKS.get("magic")
 
 

@@ -27,6 +27,7 @@ ATTACKS: Final = Registry[type[ReconstructionAttack]](
     "attack",
     {
         "class-mean": "obfnet.attacks.class_mean:ClassMean",
+        "as-received": "obfnet.attacks.as_received:AsReceived",
         "retrieval": "obfnet.attacks.retrieval:Retrieval",
         "unpaired": "obfnet.attacks.unpaired:UnpairedMatching",
         "pool-decoder": "obfnet.attacks.pool_decoder:PoolDecoder",

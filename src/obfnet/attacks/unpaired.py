@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from obfnet.attacks import moment_matching as matching
+from obfnet.attacks.as_received import energy_distance
 from obfnet.attacks.attack import Reconstruction, ReconstructionAttack
 from obfnet.attacks.knowledge import Labels, Observed, Samples
 from obfnet.attacks.moment_matching import Guess, Unpaired
@@ -137,7 +137,7 @@ class _Trial:
         # Another label is as far away as another sample is.
         unit = max(float(np.sqrt((centred**2).sum(axis=1).mean())), 1e-6)
         classes = np.union1d(judged.answered, judged.labels)
-        return _energy_distance(
+        return energy_distance(
             np.hstack([guesses, unit * (judged.answered[:, None] == classes)]),
             np.hstack([judged.raw, unit * (judged.labels[:, None] == classes)]),
         )
@@ -183,8 +183,3 @@ def _chosen(trial: _Trial, *, same_shape: bool, seed: int, progress: Progress) -
         progress.advance(done, candidate.__name__.replace("_", " "))
     progress.finish(best.__name__.replace("_", " "))
     return best
-
-
-def _energy_distance(some: Samples, others: Samples) -> float:
-    within = [cdist(side, side).sum() / max(1, len(side) * (len(side) - 1)) for side in (some, others)]
-    return float(2 * cdist(some, others).mean() - sum(within))

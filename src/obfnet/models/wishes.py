@@ -52,6 +52,9 @@ class Wishes:
     rate_hz: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("shape", "mean", "std"):
+            # Lists too, which could be no part of a key.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.layout and self.layout not in _LAYOUTS:
             raise UsageError(f"a layout of {', '.join(_LAYOUTS)}", repr(self.layout), "change --layout")
         if self.range and (self.mean or self.std):

@@ -384,6 +384,12 @@ def test_impossible_wishes_are_refused(wishes: dict[str, Any]) -> None:
         Wishes(**wishes)
 
 
+def test_wishes_in_lists_are_those_in_tuples() -> None:
+    lists, tuples = (Wishes(shape=of((3, 8, 8)), mean=of((0.5,)), std=of((0.5,))) for of in (list, tuple))  # type: ignore[arg-type]
+    assert lists == tuples
+    assert hash(lists) == hash(tuples)
+
+
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
