@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
 from obfnet.attacks.knowledge import Labels, Samples
 from obfnet.attacks.principal_components import flat
@@ -59,6 +60,20 @@ def likeness(raw: Samples, guess: Samples) -> npt.NDArray[np.float64]:
     if raw.ndim == 4 and min(raw.shape[2:]) >= _WINDOW:
         return ssim(raw, guess)
     return -mse(raw, guess)
+
+
+def energy_distance(some: Samples, others: Samples) -> float:
+    """How far two sets of samples are apart in distribution: 0 for one distribution, up to sampling.
+
+    Args:
+        some: `(M, D)`.
+        others: `(N, D)`.
+
+    Source: Székely and Rizzo 2013, *Energy statistics: a class of statistics based on distances*, with
+        unbiased means within each set, so that it may come out a little below 0.
+    """
+    within = [cdist(side, side).sum() / max(1, len(side) * (len(side) - 1)) for side in (some, others)]
+    return float(2 * cdist(some, others).mean() - sum(within))
 
 
 def class_means(raw: AnyRows, labels: Labels) -> tuple[Labels, Samples]:

@@ -18,15 +18,14 @@ from torch.nn import functional
 from obfnet.attacks.knowledge import Labels, Obfuscator, Samples
 from obfnet.attacks.substitute import scores_of
 from obfnet.core.errors import AttackError
+from obfnet.core.interval import Z95
 from obfnet.core.spec import as_unit
 from obfnet.data.rows import AnyRows, batches
 from obfnet.data.table import Split
 
-CITATION: Final = "Yeom et al. 2018, Privacy Risk in Machine Learning; Salem et al. 2019, ML-Leaks"
 _FEWEST: Final = 20
 _NUDGE: Final = 0.05
 _MOST_PUBLIC: Final = 5_000
-_Z: Final = 1.959964
 Statistic = npt.NDArray[np.float64]
 
 
@@ -164,7 +163,7 @@ def _interval(auc: float, members: int, others: int) -> tuple[float, float]:
     variance = (auc * (1 - auc) + (members - 1) * (q1 - auc**2) + (others - 1) * (q2 - auc**2)) / (
         members * others
     )
-    half = _Z * max(0.0, variance) ** 0.5
+    half = Z95 * max(0.0, variance) ** 0.5
     return max(0.0, auc - half), min(1.0, auc + half)
 
 

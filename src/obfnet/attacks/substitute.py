@@ -25,7 +25,6 @@ from obfnet.data.splits import hold_out
 from obfnet.fitting import Budget, Schedule, Selection, run_schedule
 from obfnet.nets.mode import evaluating
 
-CITATION: Final = "Orekondy et al. 2019, Knockoff Nets; Papernot et al. 2017, Practical Black-Box Attacks"
 RAW: Final = -1
 """In `Answers.through`: the sample was asked as it is."""
 

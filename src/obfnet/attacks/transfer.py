@@ -19,7 +19,6 @@ from obfnet.core.spec import as_unit
 from obfnet.data.rows import AnyRows
 from obfnet.nets.mode import evaluating
 
-CITATION: Final = "Madry et al. 2018, Towards Deep Learning Models Resistant to Adversarial Attacks (ICLR)"
 STEPS: Final = 20
 _GREY: Final = 0.3
 _COLOUR: Final = 8 / 255

@@ -12,8 +12,8 @@ from typing import Final, final
 import numpy as np
 
 from obfnet.attacks import moment_matching as matching
-from obfnet.attacks.as_received import energy_distance
 from obfnet.attacks.attack import Reconstruction, ReconstructionAttack
+from obfnet.attacks.held_out import energy_distance
 from obfnet.attacks.knowledge import Labels, Observed, Samples
 from obfnet.attacks.moment_matching import Guess, Unpaired
 from obfnet.attacks.principal_components import evenly, flat

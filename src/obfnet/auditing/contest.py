@@ -53,7 +53,6 @@ class Contest:
         raw: Metric to the mean of the same attack on raw samples.
         leakage: Normalised; None where the attack was not able.
         best: The first seed's guesses on the obfuscated samples.
-        floor_scores: `(M,)` of the main metric.
         seeds: How often it was fitted on the obfuscated samples.
         seconds: Of all its trials.
     """
@@ -69,7 +68,6 @@ class Contest:
     raw: dict[str, float] = field(default_factory=dict)
     leakage: NormalisedLeakage | None = None
     best: Trial | None = None
-    floor_scores: PerSample | None = None
     seeds: int = 0
     seconds: float = 0.0
 
@@ -206,7 +204,6 @@ def judge_contest(
         raw={metric: float(scores.raw.mean()) for metric, scores in scored.items()},
         leakage=leakage if leakage.able else None,
         best=attacked[0],
-        floor_scores=floor,
         seeds=len(attacked),
         seconds=seconds,
     )

@@ -48,8 +48,6 @@ def guarded(attack: str, work: Callable[[], T], *, time_limit_s: float) -> T:
         ) from exc
     except (OutputError, MissingExtraError):
         raise
-    except AttackError as exc:
-        raise AttackFaultError(exc.expected, exc.got, exc.remedy) from exc
     except ObfNetError as exc:
         raise AttackFaultError(exc.expected, exc.got, exc.remedy) from exc
     except Exception as exc:

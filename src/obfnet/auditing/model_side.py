@@ -178,41 +178,6 @@ def measure_model_confidentiality(
     }
 
 
-def what_a_bundle_adds(result: Mapping[str, Any]) -> str:
-    """Says what a bundle adds for whoever wants I: to public samples alone, and to the most answers.
-
-    Args:
-        result: What `measure_model_confidentiality` returned.
-
-    Returns:
-        One sentence or two; "overlap" is said of the 95 % intervals over samples.
-
-    Does not guarantee: that where nothing is shown, nothing is added. A figure that falls says that this
-        substitute made worse of more; who holds a bundle may leave it unused.
-    """
-    rows = result["substitute"]
-    said = []
-    for base in _compared(rows):
-        row = next(
-            (other for other in rows if other["bundles"] and _key(other) == _key(base)),
-            None,
-        )
-        if row is None:
-            continue
-        beside = (
-            "Beside public samples alone"
-            if base["answers"] == "none"
-            else f"Beside {base['queries']:,} answers ({base['answers']})"
-        )
-        said.append(
-            f"{beside}, a bundle takes agreement with the inference network from "
-            f"{_change(base, row, 'agreement')} on raw samples and from "
-            f"{_change(base, row, 'agreement_obfuscated')} on obfuscated ones, and the share of adversarial "
-            f"examples that fool it from {_change(base, row, 'transfer')}."
-        )
-    return " ".join(said) or "No bundle was held: what one adds was not measured."
-
-
 def _have_graphs(pool: Sequence[Obfuscator]) -> bool:
     # A bundle may hold an operator that nothing here goes backward through; the other rows need none.
     try:
@@ -351,21 +316,3 @@ def _check_disjoint(public: Split, trained_on: AnyRows) -> None:
             f"{shared} that were",
             "split the data again",
         )
-
-
-def _compared(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    bases = [row for row in rows if not row["bundles"]]
-    asked = [row for row in bases if row["answers"] == "scores"]
-    most = max(asked, key=lambda row: int(row["queries"]), default=None)
-    return [*(row for row in bases if row["answers"] == "none"), *([] if most is None else [most])]
-
-
-def _key(row: Mapping[str, Any]) -> tuple[int, str]:
-    return row["queries"], row["answers"]
-
-
-def _change(base: Mapping[str, Any], row: Mapping[str, Any], name: str) -> str:
-    low, high = base[f"{name}_interval"], row[f"{name}_interval"]
-    overlap = low[0] <= high[1] and high[0] <= low[1]
-    said = "intervals overlap" if overlap else "intervals do not overlap"
-    return f"{100 * base[name]:.1f} % to {100 * row[name]:.1f} % ({said})"

@@ -7,7 +7,6 @@ import numpy as np
 from obfnet.auditing.engine import Audit
 from obfnet.auditing.subject import AuditSubject
 from obfnet.core.spec import as_unit
-from obfnet.data.case import Dataset
 from obfnet.data.mfcc import coefficients
 from obfnet.report.audit_page import AuditPictures, choose_samples
 from obfnet.report.sample_picture import speech_picture
@@ -16,13 +15,12 @@ from obfnet.report.sound import sound_from_coefficients
 _SHOWN: Final = 8
 
 
-def pictures_of(subject: AuditSubject, audit: Audit, dataset: Dataset | None) -> AuditPictures | None:
+def pictures_of(subject: AuditSubject, audit: Audit) -> AuditPictures | None:
     """Example samples of an audit; None before any attack counts.
 
     Args:
         subject: What was audited, as the audit cut it.
         audit: What was found.
-        dataset: Its case; None for recorded pairs.
     """
     # Not the headline's: an attack with a low ceiling may lead by its share of it, and another rebuild more.
     best = audit.closest

@@ -168,9 +168,7 @@ def run_audit(
         former = former_document(out / "audit.json", subject.name)
         kept = {} if former is None else {"model_confidentiality": former.get("model_confidentiality")}
         about = {**_about(request, dataset, command), **kept}
-        return audit_into(
-            out, subject, settings, dataset=dataset, about=about, progress=progress, engine=engine
-        )
+        return audit_into(out, subject, settings, about=about, progress=progress, engine=engine)
 
 
 def audit_into(
@@ -178,7 +176,6 @@ def audit_into(
     subject: AuditSubject,
     settings: AuditSettings,
     *,
-    dataset: Dataset | None,
     about: Mapping[str, Any],
     progress: Progress,
     useful: Mapping[str, Any] | None = None,
@@ -190,7 +187,6 @@ def audit_into(
         out: The folder, which is there and the caller's.
         subject: What is attacked.
         settings: How.
-        dataset: Where the samples are from, for sounds in the report; None for recorded pairs.
         about: What the document says besides.
         progress: Told of every step.
         useful: What else the report shows, as `render_audit` takes it.
@@ -210,7 +206,7 @@ def audit_into(
     subject = as_heard(within_size(subject, limit, progress=progress), limit, progress=progress)
 
     def save(audit: Audit) -> None:
-        page = render_audit(audit.document, pictures_of(subject, audit, dataset), useful=useful)
+        page = render_audit(audit.document, pictures_of(subject, audit), useful=useful)
         # The page first: where there is a document there is its page.
         write_atomic(out / "report.html", page)
         write_json(out / "audit.json", audit.document)

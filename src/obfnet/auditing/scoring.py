@@ -30,7 +30,6 @@ SIMILARITY: Final = "negative_mse"
 _WINDOW: Final = 7
 # A guess that is exact to float16 has no finite PSNR of its own.
 _HIGHEST_PSNR_DB: Final = 100.0
-_PERCEPTUAL_SAMPLES: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)

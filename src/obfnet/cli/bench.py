@@ -7,10 +7,11 @@ from typing import Any, Final
 import click
 
 from obfnet.cli import bench_fleet, bench_leakage
-from obfnet.cli.bench_output import finish, show, shown
+from obfnet.cli.bench_output import finish, show
 from obfnet.cli.console import terminal_progress
 from obfnet.cli.options import common_options, processor_option, typed_command
 from obfnet.core.errors import MissingExtraError
+from obfnet.report.operating_rows import median_text
 
 _PATH: Final = click.Path(path_type=Path)
 _inference_option = click.option(
@@ -79,7 +80,7 @@ def training(
         )
     rows = [
         ("pool", f"{count} networks, {epochs:g} epochs"),
-        ("time / plain runs", shown(result["ratio"])),
+        ("time / plain runs", median_text(result["ratio"])),
         (
             "accuracy, obfuscated (mean, worst)",
             f"{result['accuracy']['obfuscated']:.2%}, {result['accuracy']['obfuscated_worst']:.2%}",
@@ -131,10 +132,10 @@ def serving(
         command=typed_command(),
         seed=seed,
     )
-    rows = [("one obfuscation / bare runtime", shown(result["obfuscation"]["ratio"]))]
+    rows = [("one obfuscation / bare runtime", median_text(result["obfuscation"]["ratio"]))]
     for name, figures in result["protocols"].items():
         times = figures["request_us"]
-        rows.append((f"{name}: client share of a request", shown(figures["client_share"])))
+        rows.append((f"{name}: client share of a request", median_text(figures["client_share"])))
         rows.append(
             (f"{name}: raw, obfuscated µs", f"{times['raw']['median']}, {times['obfuscated']['median']}")
         )
@@ -219,8 +220,8 @@ def edge(
     rows = [
         ("packages of a plain install", f"{result['install_megabytes']} MB"),
         ("heavy packages in it", ", ".join(result["heavy_packages"]) or "none"),
-        ("import obfnet", f"{shown(result['import_s']['obfnet'])} s"),
-        ("empty interpreter", f"{shown(result['import_s']['empty'])} s"),
+        ("import obfnet", f"{median_text(result['import_s']['obfnet'])} s"),
+        ("empty interpreter", f"{median_text(result['import_s']['empty'])} s"),
     ]
     finish(result, rows, out, as_json=as_json)
 

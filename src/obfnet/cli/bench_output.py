@@ -9,11 +9,6 @@ import click
 from obfnet.core.files import write_json
 
 
-def shown(figure: dict[str, Any]) -> str:
-    """A median with its spread."""
-    return f"{figure['median']:g} ({figure['p05']:g} to {figure['p95']:g})"
-
-
 def finish(result: dict[str, Any], rows: list[tuple[str, str]], out: Path, *, as_json: bool) -> None:
     """Writes a result file and prints it."""
     write_json(out, result)

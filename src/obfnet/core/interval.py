@@ -2,7 +2,8 @@
 
 from typing import Final
 
-_Z: Final = 1.959964
+Z95: Final = 1.959964
+"""Standard deviations to either side of the middle that hold 95 % of a normal distribution."""
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -18,7 +19,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
         >>> [round(end, 3) for end in wilson(1.0, 100)], [round(end, 3) for end in wilson(0.5, 100)]
         ([0.963, 1.0], [0.404, 0.596])
     """
-    spread = _Z**2 / count
+    spread = Z95**2 / count
     centre = (share + spread / 2) / (1 + spread)
     half = (spread * share * (1 - share) + spread**2 / 4) ** 0.5 / (1 + spread)
     return max(0.0, centre - half), min(1.0, centre + half)

@@ -242,31 +242,6 @@ class Archive:
         return DataError(f"{expected} in {self.source}", got, remedy)
 
 
-def read_members(
-    source: Path | bytes,
-    *,
-    limits: ArchiveLimits | None = None,
-    folders: tuple[str, ...] = (),
-    name: str | None = None,
-) -> Iterator[Member]:
-    """All files of a ZIP archive in the order of their names, one in memory at a time.
-
-    Args:
-        source: As for `Archive`.
-        limits: As for `Archive`.
-        folders: As for `Archive`.
-        name: As for `Archive`.
-
-    Yields:
-        Name and plain bytes.
-
-    Raises:
-        DataError: as `Archive`, before the first file; as `Archive.read`, at a damaged one.
-    """
-    with Archive(source, limits=limits, folders=folders, name=name) as archive:
-        yield from archive.members()
-
-
 def content_sha256(members: Iterable[Member]) -> str:
     """One hash of what a data set holds, whoever packed it, and however.
 

@@ -162,13 +162,13 @@ def load_case(
         # The preferred file cannot be had; another one of the case may.
         fetch_case(name, data_dir=data_dir, progress=progress, network=network)
         table, loading = attempt()
+    if (got := tuple(table.samples.shape[1:])) != (wanted := stored.input.unit_shape):
+        # A loader from elsewhere that did not look at the shape, or rate, that it was asked for.
+        raise DataError(f"samples of shape {wanted}", str(got), f"mend {spec.loader}, the loader of {name}")
     if stored is not spec:
         channels, height, width = spec.input.unit_shape
         brought = partial(resized_pictures, channels=channels, size=(height, width))
         table = replace(table, samples=mapped(table.samples, brought))
-    if (got := tuple(table.samples.shape[1:])) != (wanted := spec.input.unit_shape):
-        # A loader from elsewhere that did not look at the shape, or rate, that it was asked for.
-        raise DataError(f"samples of shape {wanted}", str(got), f"mend {spec.loader}, the loader of {name}")
     loaded = split_table(spec, table, rule, value=value)
     return replace(
         loaded,

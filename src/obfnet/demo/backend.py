@@ -104,9 +104,7 @@ def _run_device(job: Job, path: Path) -> None:
         raise BackendError("the demo's device to finish", lines[-1], "run the demo again")
 
 
-def compare_with_local(
-    dataset: Dataset, inference: InferenceNetwork, pool: Pool, answers: Answers, settings: DemoSettings
-) -> dict[str, Any]:
+def compare_with_local(dataset: Dataset, inference: InferenceNetwork, answers: Answers) -> dict[str, Any]:
     """The `wire` part of a result: the backend's answers against the same network run here.
 
     Raises:

@@ -156,7 +156,7 @@ def run_demo(
             "attribute": None if recognition is None else recognition.figures(),
             "budget_bits": pool.bundles[0].manifest.budget_bits,
             "limited": None if limited is None else limited.figures,
-            "wire": compare_with_local(dataset, inference, pool, answers, settings),
+            "wire": compare_with_local(dataset, inference, answers),
             "obfuscation": _obfuscation_facts(pool, answers),
             "inference": {
                 "architecture": inference.card.architecture,

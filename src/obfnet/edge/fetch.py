@@ -114,7 +114,7 @@ def fetch_pool(
         data = get(RELEASE_INDEX, MAX_LIST_BYTES)
         release = read_release(data, trust=trust)
         check_inference_network("release-shard", release.inference_network_id, inference_network_id)
-        _check_place(out, release, trust)
+        _check_place(out, release)
         remember = partial(
             trust.known_releases.remember,
             release.public_key,
@@ -185,7 +185,7 @@ def _still_listed(out: Path, release: Release, trust: Trust) -> Pool | None:
     return None
 
 
-def _check_place(out: Path, release: Release, trust: Trust) -> None:
+def _check_place(out: Path, release: Release) -> None:
     """Only what was fetched may be replaced, and only by the release that it is of."""
     try:
         names = [path.name for path in out.iterdir()] if out.exists() else []

@@ -40,7 +40,7 @@ class Wishes:
         rate_hz: Samples a second of a model that takes waveforms; no model says it.
 
     Raises:
-        UsageError: a layout, range or dtype that is none.
+        UsageError: a layout, range or dtype that is none; one number where several are asked for.
     """
 
     shape: tuple[int, ...] = ()
@@ -53,8 +53,11 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for name in ("shape", "mean", "std"):
+            given = getattr(self, name) or ()
+            if not isinstance(given, Sequence):
+                raise UsageError(f"a number for each axis or channel in {name}", repr(given), "give a tuple")
             # Lists too, which could be no part of a key.
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, tuple(given))
         if self.layout and self.layout not in _LAYOUTS:
             raise UsageError(f"a layout of {', '.join(_LAYOUTS)}", repr(self.layout), "change --layout")
         if self.range and (self.mean or self.std):

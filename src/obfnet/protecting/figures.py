@@ -121,7 +121,6 @@ def measure(
         folder,
         subject_of_bundles(list(pool.bundles), dataset, understood.view, audit_settings),
         audit_settings,
-        dataset=dataset,
         about={
             "command": command,
             "source": "pool",

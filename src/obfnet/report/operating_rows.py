@@ -22,7 +22,7 @@ def training_rows(figures: dict[str, Any]) -> Rows:
     accuracy = figures["accuracy"]
     return [
         ("networks, epochs of each", f"{figures['count']}, {figures['epochs']:g}"),
-        ("time / as many plain runs of 14 epochs", _spread(figures["ratio"])),
+        ("time / as many plain runs of 14 epochs", median_text(figures["ratio"])),
         (
             "accuracy, obfuscated (mean, worst)",
             f"{accuracy['obfuscated']:.2%}, {accuracy['obfuscated_worst']:.2%}",
@@ -34,9 +34,9 @@ def training_rows(figures: dict[str, Any]) -> Rows:
 
 def serving_rows(figures: dict[str, Any]) -> Rows:
     """What a request costs, by protocol."""
-    rows = [("one obfuscation / bare ONNX Runtime call", _spread(figures["obfuscation"]["ratio"]))]
+    rows = [("one obfuscation / bare ONNX Runtime call", median_text(figures["obfuscation"]["ratio"]))]
     for name, one in figures["protocols"].items():
-        rows.append((f"{name}: client's work / whole request", _spread(one["client_share"])))
+        rows.append((f"{name}: client's work / whole request", median_text(one["client_share"])))
         ratio = one["request_us"]["obfuscated"]["median"] / one["request_us"]["raw"]["median"]
         rows.append((f"{name}: obfuscated request / raw request, medians", f"{ratio:.2f}"))
         lengths = " and ".join(
@@ -52,9 +52,9 @@ def edge_rows(figures: dict[str, Any]) -> Rows:
     return [
         ("packages of a plain `pip install .`", f"{figures['install_megabytes']} MB"),
         ("torch or other heavy packages in it", ", ".join(figures["heavy_packages"]) or "none"),
-        ("`import obfnet`, a process of its own", f"{_spread(imports['obfnet'])} s"),
-        ("an empty interpreter beside it", f"{_spread(imports['empty'])} s"),
-        ("`from obfnet import Device, load_pool`", f"{_spread(imports['device'])} s"),
+        ("`import obfnet`, a process of its own", f"{median_text(imports['obfnet'])} s"),
+        ("an empty interpreter beside it", f"{median_text(imports['empty'])} s"),
+        ("`from obfnet import Device, load_pool`", f"{median_text(imports['device'])} s"),
     ]
 
 
@@ -88,5 +88,6 @@ def fleet_rows(figures: dict[str, Any]) -> Rows:
     ]
 
 
-def _spread(figure: dict[str, Any]) -> str:
+def median_text(figure: dict[str, Any]) -> str:
+    """A median, and what nine of ten runs lay between."""
     return f"{figure['median']:g} ({figure['p05']:g} to {figure['p95']:g})"

@@ -319,7 +319,7 @@ def test_an_attack_with_a_low_ceiling_may_lead_but_its_guesses_are_not_shown(
     contests = [low, audit.closest]
     assert headline_contest(contests) is low
     assert closest_contest(contests) is audit.closest
-    shown = pictures_of(digits, replace(audit, best=low), None)
+    shown = pictures_of(digits, replace(audit, best=low))
     assert shown is not None
     leaked = able.per_sample
     rows = choose_samples(leaked, worst=shown.worst, average=shown.worst)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from obfnet.auditing.model_side import measure_model_confidentiality, what_a_bundle_adds
+from obfnet.auditing.model_side import measure_model_confidentiality
 from obfnet.core.errors import AttackError, UsageError
 from obfnet.data.table import Split
 from tests.unit.attacks.small_backend import backend
@@ -100,18 +100,6 @@ def test_membership_stands_beside_its_control(whole: dict[str, Any]) -> None:
         assert 0 <= found[name][0] <= found[figure] <= found[name][1] <= 1
 
 
-def test_the_sentence_says_what_a_bundle_adds(whole: dict[str, Any]) -> None:
-    said = what_a_bundle_adds(whole)
-    nothing, held = (row(whole, answers="none", bundles=bundles) for bundles in (False, True))
-    assert said.startswith("Beside public samples alone, a bundle takes agreement")
-    assert (
-        f"{100 * nothing['agreement_obfuscated']:.1f} % to {100 * held['agreement_obfuscated']:.1f} % "
-        "(intervals do not overlap)" in said
-    )
-    most = max(row["queries"] for row in whole["substitute"])
-    assert f"Beside {most:,} answers (scores)" in said
-
-
 def test_the_assumptions_say_whose_the_samples_are(whole: dict[str, Any]) -> None:
     assert any("checked by value" in line for line in whole["assumptions"])
     for public_is, words in (
@@ -156,7 +144,6 @@ def test_without_bundles_there_is_no_row_of_them_and_no_membership() -> None:
     assert {row["agreement_obfuscated"] for row in result["substitute"]} == {None}
     assert result["membership"] is None
     assert result["bundle_adds"] == []
-    assert "not measured" in what_a_bundle_adds(result)
 
 
 def test_a_bundle_without_gradients_leaves_one_row_out() -> None:

@@ -377,6 +377,8 @@ def test_a_range_that_is_none_is_refused(text: str) -> None:
         {"std": (0.5,)},
         {"mean": (0.5,), "std": (0.0,)},
         {"dtype": "float64"},
+        {"shape": 5},
+        {"mean": 0.5, "std": 0.5},
     ],
 )
 def test_impossible_wishes_are_refused(wishes: dict[str, Any]) -> None:
@@ -388,6 +390,7 @@ def test_wishes_in_lists_are_those_in_tuples() -> None:
     lists, tuples = (Wishes(shape=of((3, 8, 8)), mean=of((0.5,)), std=of((0.5,))) for of in (list, tuple))  # type: ignore[arg-type]
     assert lists == tuples
     assert hash(lists) == hash(tuples)
+    assert Wishes(shape=None, mean=None, std=None) == Wishes()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
