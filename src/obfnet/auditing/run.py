@@ -88,7 +88,7 @@ def audit(
         inference: Folder of the inference network that answers; None takes the true labels for its answers.
         budget: `quick`, `standard` or `thorough`.
         threat_level: The highest level whose attacks are run; None takes T2, and T3 for pairs.
-        attacks: Names; empty takes all.
+        attacks: Names; empty takes all that the budget runs.
         trust: Public keys to accept.
         data_dir: Folder with the data sets, or None.
         seed: Of everything random.

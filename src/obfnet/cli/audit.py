@@ -32,7 +32,7 @@ _EXIT_OVER: Final = 3
     "inference_path",
     type=_PATH,
     default=None,
-    help="Inference network that answers the labels; without it the true labels stand for its answers.",
+    help="Folder of `obfnet train inference`, whose network answers; without it the true labels do.",
 )
 @click.option(
     "--budget",
@@ -47,7 +47,7 @@ _EXIT_OVER: Final = 3
     default=None,
     help="Highest threat level.  [default: T2; T3 for pairs]",
 )
-@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all]")
+@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all of the budget]")
 @click.option("--metrics", default="", help="Only these metrics, with commas between.  [default: all]")
 @click.option(
     "--side",

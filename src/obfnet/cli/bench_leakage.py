@@ -20,7 +20,7 @@ _PATH: Final = click.Path(path_type=Path)
 _MET: Final = {True: "as expected", False: "NOT AS EXPECTED", None: "measured"}
 
 _attacks_option = click.option(
-    "--attacks", default="", help="Only these attacks, with commas between.  [default: all]"
+    "--attacks", default="", help="Only these attacks, with commas between.  [default: all of the budget]"
 )
 
 
