@@ -10,6 +10,8 @@ import click
 import pytest
 
 import obfnet
+from obfnet.attacks import ATTACKS
+from obfnet.auditing.settings import BUDGETS
 from obfnet.cli.main import cli
 from obfnet.core.errors import DataError
 from obfnet.report.paper_pages import paper_page
@@ -81,6 +83,17 @@ def test_the_page_of_protections_says_what_the_result_files_say():
     results = [json.loads(path.read_text()) for path in sorted(ROOT.glob("results/privacy*.json"))]
     pages = {"privacy.md": privacy_page(results), **draw_frontiers(results)}
     assert {name: (ROOT / "docs" / "results" / name).read_text() for name in pages} == pages
+
+
+def test_the_page_of_leakage_has_every_attack_with_its_level_and_budgets():
+    page = (ROOT / "docs" / "leakage.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z-]+)` \| (T\d) \|.*\| (all|not `quick`) \|$", page, re.MULTILINE)
+    skipped = BUDGETS["quick"].skipped
+    assert not any(BUDGETS[name].skipped for name in ("standard", "thorough"))
+    assert rows == [
+        (name, ATTACKS.get(name).threat_level, "not `quick`" if name in skipped else "all")
+        for name in ATTACKS.names()
+    ]
 
 
 def test_the_readme_figures_are_those_of_the_result_file():

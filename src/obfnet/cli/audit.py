@@ -47,7 +47,9 @@ _EXIT_OVER: Final = 3
     default=None,
     help="Highest threat level.  [default: T2; T3 for pairs]",
 )
-@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all of the budget]")
+@click.option(
+    "--attacks", default="", help="Only these attacks, with commas between.  [default: all of the budget]"
+)
 @click.option("--metrics", default="", help="Only these metrics, with commas between.  [default: all]")
 @click.option(
     "--side",

@@ -101,7 +101,9 @@ _COUNT: Final = click.IntRange(1)
     show_default=True,
     help="Of the audit at the end.",
 )
-@click.option("--attacks", default="", help="Only these attacks, with commas between.  [default: all of the budget]")
+@click.option(
+    "--attacks", default="", help="Only these attacks, with commas between.  [default: all of the budget]"
+)
 @engine_options("Where parts of 16 networks are trained, and attacks run.")
 @skip_bad_option
 @common_options(out="Folder for the pool, result.json and report.html.", out_required=True)
