@@ -57,7 +57,7 @@ class CaseSpec:
         classes: Names of the classes; label i is `classes[i]`.
         source: Who made it, and where it is published.
         licence: Under which terms.
-        loader: `"module:function"` of `(spec, Loading) -> Table`, whose samples have the shape of `spec.input`;
+        loader: `"module:function"` of `(spec, Loading) -> Table`, of samples as `spec.input` says;
             a loader of sounds may be asked for waveforms, at the rate that it says.
         original: `"module:function"` of `(spec, Loading, name)` to the bytes of a sample's file; empty where
             samples have no files of their own.
