@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from obfnet.core.errors import BackendUnavailableError
+from obfnet.core.errors import BackendProtocolError, BackendUnavailableError
 from obfnet.core.spec import Samples
 from obfnet.oip.tensors import Exchange, ModelMetadata
 
@@ -114,3 +114,8 @@ def unreachable(endpoint: Endpoint, why: str) -> BackendUnavailableError:
     return BackendUnavailableError(
         f"a server at {endpoint.url}", why, "check the URL and that the server is running"
     )
+
+
+def untrue(endpoint: Endpoint, expected: str, got: str) -> BackendProtocolError:
+    """The error of an answer that is none of the protocol's."""
+    return BackendProtocolError(f"{expected} of {endpoint.url}", got, "check that the URL is the backend's")

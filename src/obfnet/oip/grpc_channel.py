@@ -12,13 +12,12 @@ from typing import Any, Final
 
 from obfnet.core.errors import (
     BackendError,
-    BackendProtocolError,
     BackendRefusedError,
     MissingExtraError,
     UsageError,
 )
 from obfnet.core.spec import Samples
-from obfnet.oip.channel import Channel, Endpoint, TransientError, timed_out, unreachable, with_retries
+from obfnet.oip.channel import Channel, Endpoint, TransientError, timed_out, unreachable, untrue, with_retries
 from obfnet.oip.tensors import (
     MAX_RESPONSE_BYTES,
     Exchange,
@@ -82,7 +81,7 @@ class GrpcChannel(Channel):
         model = self._endpoint.model
         answer = self._call(self._stub.ModelMetadata, service_pb2.ModelMetadataRequest(name=model))
         if answer.name != model:
-            raise self._untrue(f"metadata of model {model!r}", f"of {answer.name[:80]!r}")
+            raise untrue(self._endpoint, f"metadata of model {model!r}", f"of {answer.name[:80]!r}")
         return ModelMetadata(name=model, inputs=_tensors(answer.inputs), outputs=_tensors(answer.outputs))
 
     def ready(self) -> bool:
@@ -121,8 +120,10 @@ class GrpcChannel(Channel):
         answer = self._call(self._stub.ModelInfer, request)
         answered = time.perf_counter()
         if answer.model_name != self._endpoint.model:
-            raise self._untrue(
-                f"an answer of model {self._endpoint.model!r}", f"of {answer.model_name[:80]!r}"
+            raise untrue(
+                self._endpoint,
+                f"an answer of model {self._endpoint.model!r}",
+                f"of {answer.model_name[:80]!r}",
             )
         wanted = metadata.output
         scores = scores_of(self._received(answer, wanted), wanted=wanted, samples=len(samples))
@@ -142,22 +143,24 @@ class GrpcChannel(Channel):
 
     def _received(self, answer: Any, wanted: TensorMetadata | None) -> ReceivedTensor:
         if not answer.outputs:
-            raise self._untrue("an output in the answer", "none")
+            raise untrue(self._endpoint, "an output in the answer", "none")
         names = [output.name for output in answer.outputs]
         index = names.index(wanted.name) if wanted is not None and wanted.name in names else 0
         output = answer.outputs[index]
         data: bytes | list[float]
         if answer.raw_output_contents:
             if len(answer.raw_output_contents) != len(names):
-                raise self._untrue(
-                    "as many contents as outputs", f"{len(answer.raw_output_contents)} of {len(names)}"
+                raise untrue(
+                    self._endpoint,
+                    "as many contents as outputs",
+                    f"{len(answer.raw_output_contents)} of {len(names)}",
                 )
             data = answer.raw_output_contents[index]
         else:
             data = list(getattr(output.contents, _TYPED_CONTENTS.get(output.datatype, "fp32_contents")))
         shape = tuple(output.shape)
         if any(size < 0 for size in shape):
-            raise self._untrue("an output of a definite shape", str(shape[:8]))
+            raise untrue(self._endpoint, "an output of a definite shape", str(shape[:8]))
         return ReceivedTensor(name=output.name, datatype=output.datatype, shape=shape, data=data)
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
@@ -176,18 +179,15 @@ class GrpcChannel(Channel):
                 fault.__cause__ = exc
                 raise TransientError from fault
             if "deserializing response" in details or "message larger than max" in details:
-                raise self._untrue("a message of the protocol, within the size limit", "another") from exc
+                raise untrue(
+                    self._endpoint, "a message of the protocol, within the size limit", "another"
+                ) from exc
             raise BackendRefusedError(
                 code.name,
                 f"{self._endpoint.url} to accept the request",
                 f"gRPC status {code.name}",
                 "check the model's name, and that the pool was trained for this backend's model",
             ) from exc
-
-    def _untrue(self, expected: str, got: str) -> BackendProtocolError:
-        return BackendProtocolError(
-            f"{expected} of {self._endpoint.url}", got, "check that the URL is the backend's"
-        )
 
 
 def _tensors(listed: Any) -> tuple[TensorMetadata, ...]:

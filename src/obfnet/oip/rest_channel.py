@@ -16,10 +16,10 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from obfnet.core.errors import BackendError, BackendProtocolError, BackendRefusedError
+from obfnet.core.errors import BackendError, BackendRefusedError
 from obfnet.core.spec import Samples
 from obfnet.oip import rest
-from obfnet.oip.channel import Channel, Endpoint, TransientError, timed_out, unreachable, with_retries
+from obfnet.oip.channel import Channel, Endpoint, TransientError, timed_out, unreachable, untrue, with_retries
 from obfnet.oip.tensors import MAX_RESPONSE_BYTES, Exchange, ModelMetadata, Scores
 
 _JSON_LENGTH: Final = "inference-header-content-length"
@@ -189,7 +189,7 @@ class RestChannel(Channel):
                 fault = unreachable(endpoint, "a connection that was closed without an answer")
                 fault.__cause__ = exc
                 raise TransientError from fault
-            raise self._untrue("an HTTP answer", "something else") from exc
+            raise untrue(self._endpoint, "an HTTP answer", "something else") from exc
         except httpx.HTTPError as exc:
             raise unreachable(endpoint, type(exc).__name__) from exc
         try:
@@ -197,26 +197,30 @@ class RestChannel(Channel):
         except httpx.TimeoutException as exc:
             raise timed_out(endpoint) from exc
         except httpx.HTTPError as exc:
-            raise self._untrue("a whole answer", "a connection that was closed in the middle of it") from exc
+            raise untrue(
+                self._endpoint, "a whole answer", "a connection that was closed in the middle of it"
+            ) from exc
         finally:
             response.close()
 
     def _read(self, response: httpx.Response, deadline: float) -> _Answer:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding != "identity":
-            raise self._untrue("an answer that is not compressed", f"content encoding {encoding[:20]!r}")
+            raise untrue(
+                self._endpoint, "an answer that is not compressed", f"content encoding {encoding[:20]!r}"
+            )
         chunks: list[bytes] = []
         size = 0
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > MAX_RESPONSE_BYTES:
-                raise self._untrue(f"at most {MAX_RESPONSE_BYTES} bytes of answer", "more")
+                raise untrue(self._endpoint, f"at most {MAX_RESPONSE_BYTES} bytes of answer", "more")
             if time.monotonic() > deadline:
                 raise timed_out(self._endpoint)
             chunks.append(chunk)
         length = response.headers.get(_JSON_LENGTH)
         if length is not None and not (length.isascii() and length.isdigit() and len(length) < 12):
-            raise self._untrue(f"a length in the header '{_JSON_LENGTH}'", "something else")
+            raise untrue(self._endpoint, f"a length in the header '{_JSON_LENGTH}'", "something else")
         return _Answer(
             status=response.status_code,
             body=b"".join(chunks),
@@ -239,11 +243,6 @@ class RestChannel(Channel):
             got = f"HTTP {answer.status}{': ' + said.rstrip('.') if said else ''}"
             remedy = _remedy(answer.status)
         return BackendRefusedError(answer.status, f"{self._endpoint.url} to accept the request", got, remedy)
-
-    def _untrue(self, expected: str, got: str) -> BackendProtocolError:
-        return BackendProtocolError(
-            f"{expected} of {self._endpoint.url}", got, "check that the URL is the backend's"
-        )
 
 
 def _remedy(status: int) -> str:
