@@ -4,7 +4,7 @@
     python examples/efficientnet_signs.py --weights signs.safetensors
     PYTHONPATH=examples OBFNET_SIGNS=signs.safetensors obfnet protect --model efficientnet_signs:build \
         --data asl --shape 3,224,224 --range imagenet --protection published --count 1 \
-        --epochs 2 --device-only-epochs 4 --out pool/
+        --epochs 6 --device-only-epochs 4 --out pool/
 
 All of it is taught, and not a new head alone: first on smaller photographs, which is faster. The licence of
 the ImageNet weights is not stated: they are neither part of ObfNet nor needed by it.
