@@ -19,7 +19,7 @@ from obfnet.edge import ObfuscationSession
 from obfnet.models.source import Model
 from obfnet.models.understand import Understood
 from obfnet.nets.cost import count_macs, count_parameters
-from obfnet.protecting.memory import device_bytes, peak_bytes
+from obfnet.protecting.memory import device_bytes
 from obfnet.protecting.samples import PARTS
 from obfnet.protecting.settings import ProtectSettings
 from obfnet.training.classifier import accuracy, answers
@@ -61,8 +61,6 @@ def measure(
     """
     wire, manifest = understood.spec, pool.bundles[0].manifest
     raw, labels = mapped(dataset.test.samples, as_unit), dataset.test.labels
-
-    training_peak = peak_bytes()
 
     def shares(sent: AnyRows) -> tuple[float, float]:
         given = answers(understood.view, sent)
@@ -114,7 +112,6 @@ def measure(
             "latency_us": float(np.median(latency) * 1e6),
             "resident_bytes": device_bytes(pool.bundles[0]),
         },
-        "training_peak_bytes": training_peak,
     }
     audit_settings = AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
     audit = audit_into(

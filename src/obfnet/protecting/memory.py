@@ -1,4 +1,4 @@
-"""Memory that is taken: by a training, and by one obfuscation network on a device.
+"""Memory that one obfuscation network takes on a device.
 
 Resident memory as Linux counts it; elsewhere nothing is said.
 """
@@ -73,13 +73,3 @@ def device_bytes(bundle: Bundle) -> int | None:
         return int(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-
-
-def peak_bytes() -> int | None:
-    """The most memory that this process was resident with until now; None where it cannot be measured."""
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    # Not every kernel keeps the peak: those of some sandboxes say what is resident now, and no more.
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)

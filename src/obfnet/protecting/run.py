@@ -5,6 +5,7 @@ what came out and says how it did. Each step is a package of its own; this modul
 sure that the model is given back as it came.
 """
 
+import json
 import shutil
 import tempfile
 import time
@@ -17,6 +18,7 @@ from torch import nn
 from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
 from obfnet.core.errors import OutputError, TrainingError
 from obfnet.core.files import claim_output, write_json
+from obfnet.core.memory import peak_bytes
 from obfnet.core.progress import Progress, Silent
 from obfnet.core.result import provenance
 from obfnet.core.spec import Samples
@@ -33,7 +35,7 @@ from obfnet.protecting.samples import Arrays, prepared_samples
 from obfnet.protecting.settings import ProtectSettings
 from obfnet.training.engine import Engine
 from obfnet.training.inference import InferenceNetwork
-from obfnet.training.obfuscation import PoolSettings, train_obfuscation
+from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
 from obfnet.training.protections import PROTECTIONS, Purpose
 from obfnet.training.ray_engine import RayEngine
 from obfnet.training.recipes import obfuscation_schedule
@@ -161,11 +163,14 @@ def protect(
             engine = RayEngine(
                 source=source, address=settings.address, workers=settings.workers, progress=progress
             )
-        pool = _trained(dataset, inference, settings, architecture, hidden, folder, engine, progress)
+        trained, pool = _trained(dataset, inference, settings, architecture, hidden, folder, engine, progress)
+        # A pool that was there already took no memory now.
+        peak = _former_peak(folder) if trained.reused else peak_bytes()
         figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
         if state_hash(opened.module) != before:
             raise TrainingError("a model that training leaves alone", "other weights", "report this bug")
         figures |= {
+            "training_peak_bytes": peak,
             "command": command,
             "seconds": {"total": round(time.monotonic() - begun, 2)},
             "seed": settings.seed,
@@ -173,6 +178,15 @@ def protect(
         }
         write_json(folder / "result.json", figures)
     return Protected(figures=figures, folder=folder)
+
+
+def _former_peak(folder: Path) -> int | None:
+    try:
+        peak = json.loads((folder / "result.json").read_bytes())["training_peak_bytes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        # The command was stopped before it came to its end, or the file is another version's.
+        return None
+    return peak if isinstance(peak, int) else None
 
 
 def _trained(
@@ -184,9 +198,9 @@ def _trained(
     folder: Path,
     engine: Engine | None,
     progress: Progress,
-) -> Pool:
+) -> tuple[TrainedPool, Pool]:
     key = load_or_create_coordinator_key()
-    train_obfuscation(
+    trained = train_obfuscation(
         dataset,
         inference,
         out=folder,
@@ -208,6 +222,5 @@ def _trained(
         progress=progress,
         engine=engine,
     )
-    return read_pool(
-        folder, trust=Trust(explicit=(public_key_text(key),)), inference_network_id=inference.card.id
-    )
+    trust = Trust(explicit=(public_key_text(key),))
+    return trained, read_pool(folder, trust=trust, inference_network_id=inference.card.id)

@@ -13,24 +13,10 @@ from obfnet.core.spec import InputSpec
 from obfnet.export import obfuscation_onnx
 from obfnet.nets.convolutional_obfuscation import ConvolutionalObfuscation
 from obfnet.protecting import memory
-from obfnet.protecting.memory import device_bytes, peak_bytes
+from obfnet.protecting.memory import device_bytes
 
 # What is missing here: the bundle's file.
 BUNDLE: Any = SimpleNamespace(path=Path("missing.obfnet"), public_key="none")
-
-
-def test_the_peak_is_in_bytes() -> None:
-    assert 2**24 < (peak_bytes() or 0) < 2**40
-
-
-@pytest.mark.parametrize("status", ["Name:\tpython\nVmRSS:\t  1024 kB\n", None])
-def test_a_kernel_that_keeps_no_peak_says_none(
-    status: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if status is not None:
-        (tmp_path / "status").write_text(status)
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
-    assert peak_bytes() is None
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit(1)", "print('a line of its own', 7)", "while True: pass"])

@@ -1,6 +1,7 @@
 import copy
 import json
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,19 @@ def test_memory_is_measured(made: Protected) -> None:
     # Of this very process, until then: what the system itself counts is as much by now.
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert 0.2 * most < made.figures["training_peak_bytes"] <= 1.01 * most
+
+
+@pytest.mark.parametrize(
+    ("left", "peak"), [('{"training_peak_bytes": 123}', 123), ("{}", None), ("[]", None), ("", None)]
+)
+def test_a_pool_that_is_there_keeps_what_its_training_took(
+    somebodys: nn.Module, made: Protected, tmp_path: Path, left: str, peak: int | None
+) -> None:
+    folder = Path(shutil.copytree(made.folder, tmp_path / "pool"))
+    (folder / "result.json").write_text(left)
+    again = protect(somebodys, "digits", out=folder, settings=QUICK)
+    assert again.figures["training_peak_bytes"] == peak
+    assert again.figures["accuracy"] == made.figures["accuracy"]
 
 
 def test_its_budget_is_proved_and_its_requests_are_the_models_own(made: Protected) -> None:
