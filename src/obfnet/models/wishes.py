@@ -53,8 +53,9 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for name in ("shape", "mean", "std"):
-            given = getattr(self, name) or ()
-            if not isinstance(given, Sequence):
+            given = getattr(self, name)
+            given = () if given is None else given
+            if isinstance(given, str) or not isinstance(given, Sequence):
                 raise UsageError(f"a number for each axis or channel in {name}", repr(given), "give a tuple")
             # Lists too, which could be no part of a key.
             object.__setattr__(self, name, tuple(given))

@@ -378,6 +378,8 @@ def test_a_range_that_is_none_is_refused(text: str) -> None:
         {"mean": (0.5,), "std": (0.0,)},
         {"dtype": "float64"},
         {"shape": 5},
+        {"shape": "3,8,8"},
+        {"shape": np.array([3, 8, 8])},
         {"mean": 0.5, "std": 0.5},
     ],
 )
