@@ -10,10 +10,10 @@ Photographs of 32 pixels, enlarged: how wide a network sees is what is looked at
 
 import os
 
-from efficientnet_signs import Stages, main, taught
+from efficientnet_signs import main, taught
 from torch import nn
 
-STAGES: Stages = ((64, 2.0, 1e-3), (128, 0.25, 2e-4))
+SMALLER = 64
 
 
 def build() -> nn.Module:
@@ -22,4 +22,4 @@ def build() -> nn.Module:
 
 
 if __name__ == "__main__":
-    main(__doc__, "cifar10", STAGES, "objects.safetensors")
+    main(__doc__, "cifar10", SMALLER, 128, "objects.safetensors")

@@ -26,9 +26,9 @@ from obfnet.data.cases import case_spec
 from obfnet.fitting import Budget, Checkpoint, Schedule
 from obfnet.training.classifier import accuracy, train_classifier
 
-# Side, passes over the training photographs, highest rate.
-Stages = tuple[tuple[int, float, float], ...]
-STAGES: Stages = ((96, 2.0, 1e-3), (224, 0.25, 2e-4))
+# Passes over the training photographs, and highest rate: of smaller ones, and of those of the side asked for.
+COARSE, FINE = (2.0, 1e-3), (0.25, 2e-4)
+SMALLER = 96
 # In training a processor is faster in full precision below this side.
 HALF_FROM = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -81,15 +81,15 @@ def taught(weights: str) -> nn.Module:
     return network.eval()
 
 
-def teach(case: str, stages: Stages, weights: Path, data_dir: Path | None) -> None:
-    """Teaches the network stage by stage; goes on where it was stopped."""
+def teach(case: str, smaller: int, side: int, weights: Path, data_dir: Path | None) -> None:
+    """Teaches the network with smaller photographs, then with those of its side; goes on where it was stopped."""
     torch.manual_seed(0)
     progress = terminal_progress()
     network = OfPixels(Lite0(len(case_spec(case).classes)))
-    for side, epochs, rate in stages:
-        data = load_case(case, shape=(3, side, side), data_dir=data_dir)
+    for pixels, (epochs, rate) in ((smaller, COARSE), (side, FINE)):
+        data = load_case(case, shape=(3, pixels, pixels), data_dir=data_dir)
         schedule = Schedule(epochs=epochs, batch_size=64, peak_rate=rate, warm_up=0.25, weight_decay=1e-5)
-        path = weights.with_suffix(f".{side}")
+        path = weights.with_suffix(f".{pixels}")
         train_classifier(
             network,
             data.train,
@@ -98,24 +98,25 @@ def teach(case: str, stages: Stages, weights: Path, data_dir: Path | None) -> No
                 seed=0,
                 checkpoint=Checkpoint(path=path, fingerprint=f"{case} {schedule}"),
                 progress=progress,
-                task=f"{side} pixels",
+                task=f"{pixels} pixels",
             ),
             augmentation=("flip", "affine", "colour", "erase"),
             smoothing=0.1,
         )
-        progress.say(f"{side} pixels: {accuracy(network, data.validation):.2%} of the validation photographs")
+        progress.say(f"{pixels} pixels: {accuracy(network, data.validation):.2%} of the validation photographs")
     tensors = {name: value.contiguous() for name, value in network.network.state_dict().items()}
     save_file(tensors, weights)
 
 
-def main(about: str, case: str, stages: Stages, weights: str) -> None:
+def main(about: str, case: str, smaller: int, side: int, weights: str) -> None:
     """Teaches the network, as the command line says."""
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--weights", type=Path, default=Path(weights))
+    parser.add_argument("--side", type=int, default=side, help="pixels of a photograph's side (%(default)s)")
     parser.add_argument("--data-dir", type=Path, default=None)
     chosen = parser.parse_args()
-    teach(case, stages, chosen.weights, chosen.data_dir)
+    teach(case, smaller, chosen.side, chosen.weights, chosen.data_dir)
 
 
 if __name__ == "__main__":
-    main(__doc__, "asl", STAGES, "signs.safetensors")
+    main(__doc__, "asl", SMALLER, 224, "signs.safetensors")

@@ -30,6 +30,7 @@ _PUBLIC = {
     "publish_pools": "obfnet.bundle.publishing:publish",
     "revoke_bundles": "obfnet.bundle.publishing:revoke",
     "run_server": "obfnet.serve.server:run_server",
+    "sweep": "obfnet.protecting.sweep:sweep",
     "train_inference": "obfnet.training.inference:train_inference",
     "train_obfuscation": "obfnet.training.obfuscation:train_obfuscation",
     "verify": "obfnet.bundle.verify:verify",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from obfnet.edge.fetch import fetch_pool
     from obfnet.oip.client import connect
     from obfnet.protecting.run import protect
+    from obfnet.protecting.sweep import sweep
     from obfnet.serve.process import BackendProcess
     from obfnet.serve.server import run_server
     from obfnet.training.inference import load_inference, train_inference

@@ -70,6 +70,7 @@ class LazyGroup(click.Group):
         "evaluate": "obfnet.cli.evaluate:evaluate",
         "audit": "obfnet.cli.audit:audit",
         "protect": "obfnet.cli.protect:protect",
+        "sweep": "obfnet.cli.protect:sweep",
         "bench": "obfnet.cli.bench:bench",
     },
 )

@@ -9,13 +9,15 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from obfnet.bundle import Pool, Trust, load_or_create_coordinator_key, public_key_text, read_pool
+from obfnet.bundle import Trust, load_or_create_coordinator_key, public_key_text, read_pool
 from obfnet.core.errors import OutputError, TrainingError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.memory import peak_bytes
@@ -33,10 +35,8 @@ from obfnet.protecting.figures import measure, report_lines
 from obfnet.protecting.inference import as_inference
 from obfnet.protecting.samples import Arrays, prepared_samples
 from obfnet.protecting.settings import ProtectSettings
-from obfnet.training.engine import Engine
-from obfnet.training.inference import InferenceNetwork
-from obfnet.training.obfuscation import PoolSettings, TrainedPool, train_obfuscation
-from obfnet.training.protections import PROTECTIONS, Purpose
+from obfnet.training.obfuscation import PoolSettings, train_pools
+from obfnet.training.protections import PROTECTIONS, Protection, Purpose
 from obfnet.training.ray_engine import RayEngine
 from obfnet.training.recipes import obfuscation_schedule
 
@@ -117,67 +117,117 @@ def protect(
 
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
-    progress = progress or Silent()
     settings = settings or ProtectSettings(protection=protection, bits=bits, count=count, labels=labels)
-    # A wrong name must be found out before anything is loaded or trained.
-    limited = PROTECTIONS.get(settings.protection)(
-        settings.budget_bits, epsilon=settings.epsilon, noise=settings.noise, rich_share=settings.rich_share
-    )
-    if settings.engine == "ray":
-        check_findable(model, data)
-        reachable(settings.address)
-    opened, wishes = open_model(model), wishes or Wishes()
     folder = Path(tempfile.mkdtemp(prefix="obfnet-")) / "pool" if out is None else Path(out)
+    (made,) = protect_each(
+        model,
+        data,
+        {folder: settings},
+        wishes=wishes,
+        data_dir=data_dir,
+        skip_bad=skip_bad,
+        command=command,
+        progress=progress,
+    )
+    return made
+
+
+def protect_each(
+    model: nn.Module | Path | str,
+    data: Path | str | Arrays | Samples,
+    wanted: Mapping[Path, ProtectSettings],
+    *,
+    wishes: Wishes | None = None,
+    data_dir: Path | None = None,
+    skip_bad: bool = False,
+    command: str = "obfnet.protect(...)",
+    progress: Progress | None = None,
+) -> list[Protected]:
+    """Makes several pools for one model: all are trained, at once on a cluster; then each is measured.
+
+    Args:
+        model: As for `protect`.
+        data: Likewise.
+        wanted: Folder to settings; labels, classes and where it is done are the same in all.
+        wishes: As for `protect`.
+        data_dir: Likewise.
+        skip_bad: Likewise.
+        command: Likewise.
+        progress: Likewise.
+
+    Returns:
+        As many, in the same order.
+
+    Raises:
+        ObfNetError: as `protect`.
+    """
+    progress = progress or Silent()
+    # A wrong name must be found out before anything is loaded or trained.
+    limited = {folder: limited_by(settings) for folder, settings in wanted.items()}
+    common = next(iter(wanted.values()))
+    if common.engine == "ray":
+        check_findable(model, data)
+        reachable(common.address)
+    opened, wishes = open_model(model), wishes or Wishes()
     begun = time.monotonic()
     before = state_hash(opened.module)
-    with claim_output(folder, kind="protected"), borrowed(opened.module):
-        dataset, understood = prepared_samples(opened, data, wishes, settings, data_dir, skip_bad, progress)
+    with ExitStack() as held:
+        for folder in wanted:
+            held.enter_context(claim_output(folder, kind="protected"))
+        held.enter_context(borrowed(opened.module))
+        dataset, understood = prepared_samples(opened, data, wishes, common, data_dir, skip_bad, progress)
         for note in understood.notes:
             progress.say(f"{opened.title}: {note}")
-        inference = as_inference(opened, understood, dataset, folder)
-        shape = dataset.spec.input.unit_shape
-        architecture, hidden = choose_network(
-            limited,
-            Purpose(
-                shape=(shape[0], shape[1], shape[2]),
-                architecture=settings.architecture,
-                hidden=0,
-                classes=understood.classes,
-            ),
-            hidden=settings.hidden,
-            max_macs=settings.most_macs,
-            max_parameters=settings.max_parameters,
-        )
+        inference = as_inference(opened, understood, dataset, next(iter(wanted)))
         engine = None
-        if settings.engine == "ray":
+        if common.engine == "ray":
             source = ProtectSource.of(
                 dataset,
                 inference,
                 model=model,
                 data=data,
                 wishes=wishes,
-                settings=settings,
+                settings=common,
                 data_dir=data_dir,
                 skip_bad=skip_bad,
             )
             engine = RayEngine(
-                source=source, address=settings.address, workers=settings.workers, progress=progress
+                source=source, address=common.address, workers=common.workers, progress=progress
             )
-        trained, pool = _trained(dataset, inference, settings, architecture, hidden, folder, engine, progress)
-        # A pool that was there already took no memory now.
-        peak = _former_peak(folder) if trained.reused else peak_bytes()
-        figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
-        if state_hash(opened.module) != before:
-            raise TrainingError("a model that training leaves alone", "other weights", "report this bug")
-        figures |= {
-            "training_peak_bytes": peak,
-            "command": command,
-            "seconds": {"total": round(time.monotonic() - begun, 2)},
-            "seed": settings.seed,
-            **provenance(),
+        key = load_or_create_coordinator_key()
+        pools = {
+            folder: _pool_settings(settings, limited[folder], dataset) for folder, settings in wanted.items()
         }
-        write_json(folder / "result.json", figures)
-    return Protected(figures=figures, folder=folder)
+        trained = train_pools(dataset, inference, pools, key=key, progress=progress, engine=engine)
+        trust = Trust(explicit=(public_key_text(key),))
+        peak = peak_bytes()
+        made = []
+        for folder, settings in wanted.items():
+            if len(wanted) > 1:
+                progress.say(f"{folder.name}: measured")
+            pool = read_pool(folder, trust=trust, inference_network_id=inference.card.id)
+            # A pool that was there already took no memory now.
+            memory = _former_peak(folder) if trained[folder].reused else peak
+            figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
+            if state_hash(opened.module) != before:
+                raise TrainingError("a model that training leaves alone", "other weights", "report this bug")
+            figures |= {
+                "training_peak_bytes": memory,
+                "command": command,
+                "seconds": {"total": round(time.monotonic() - begun, 2)},
+                "seed": settings.seed,
+                **provenance(),
+            }
+            write_json(folder / "result.json", figures)
+            made.append(Protected(figures=figures, folder=folder))
+    return made
+
+
+def limited_by(settings: ProtectSettings) -> Protection:
+    """The protection with its limits; raises `UsageError` for such as it cannot have."""
+    return PROTECTIONS.get(settings.protection)(
+        settings.budget_bits, epsilon=settings.epsilon, noise=settings.noise, rich_share=settings.rich_share
+    )
 
 
 def _former_peak(folder: Path) -> int | None:
@@ -189,38 +239,30 @@ def _former_peak(folder: Path) -> int | None:
     return peak if isinstance(peak, int) else None
 
 
-def _trained(
-    dataset: Dataset,
-    inference: InferenceNetwork,
-    settings: ProtectSettings,
-    architecture: str,
-    hidden: int,
-    folder: Path,
-    engine: Engine | None,
-    progress: Progress,
-) -> tuple[TrainedPool, Pool]:
-    key = load_or_create_coordinator_key()
-    trained = train_obfuscation(
-        dataset,
-        inference,
-        out=folder,
-        key=key,
-        settings=PoolSettings(
-            architecture=architecture,
-            hidden=hidden,
-            protection=settings.protection,
-            bits=settings.budget_bits,
-            epsilon=settings.epsilon,
-            noise=settings.noise,
-            rich_share=settings.rich_share,
-            count=settings.count,
-            schedule=obfuscation_schedule(
-                dataset.spec, protection=settings.protection, epochs=settings.epochs
-            ),
-            seed=settings.seed,
+def _pool_settings(settings: ProtectSettings, limited: Protection, dataset: Dataset) -> PoolSettings:
+    """What is trained: with the obfuscation network that fits."""
+    shape = dataset.spec.input.unit_shape
+    architecture, hidden = choose_network(
+        limited,
+        Purpose(
+            shape=(shape[0], shape[1], shape[2]),
+            architecture=settings.architecture,
+            hidden=0,
+            classes=len(dataset.spec.classes),
         ),
-        progress=progress,
-        engine=engine,
+        hidden=settings.hidden,
+        max_macs=settings.most_macs,
+        max_parameters=settings.max_parameters,
     )
-    trust = Trust(explicit=(public_key_text(key),))
-    return trained, read_pool(folder, trust=trust, inference_network_id=inference.card.id)
+    return PoolSettings(
+        architecture=architecture,
+        hidden=hidden,
+        protection=settings.protection,
+        bits=settings.budget_bits,
+        epsilon=settings.epsilon,
+        noise=settings.noise,
+        rich_share=settings.rich_share,
+        count=settings.count,
+        schedule=obfuscation_schedule(dataset.spec, protection=settings.protection, epochs=settings.epochs),
+        seed=settings.seed,
+    )

@@ -1,4 +1,4 @@
-"""Where the networks of a pool are trained: part by part, here or on a cluster, with the same result.
+"""Where the networks of pools are trained: part by part, here or on a cluster, with the same result.
 
 A part that is finished is on disk before the next one counts as begun, so that a killed driver trains what
 was missing and nothing else.
@@ -29,19 +29,32 @@ PART: Final = 16
 Deliver = Callable[[range, Sequence[TrainedNetwork]], None]
 
 
-class Engine(Protocol):
-    """Trains parts of a pool."""
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Work:
+    """What of a pool is still to be trained.
 
-    def train(
-        self, plan: PoolPlan, parts: Sequence[range], deliver: Deliver, *, checkpoint: Checkpoint
-    ) -> None:
+    Args:
+        plan: Of the whole pool.
+        parts: Numbers of networks.
+        deliver: Gets a part's numbers and networks; what it returned from is kept.
+        checkpoint: Where an unfinished part may be kept; its fingerprint names the pool.
+    """
+
+    plan: PoolPlan
+    parts: Sequence[range]
+    deliver: Deliver
+    checkpoint: Checkpoint
+
+
+class Engine(Protocol):
+    """Trains parts of pools."""
+
+    def train(self, works: Sequence[Work]) -> None:
         """Trains every part once and delivers it when it is done, in any order.
 
         Args:
-            plan: Of the whole pool.
-            parts: Numbers of networks.
-            deliver: Gets a part's numbers and networks; what it returned from is kept.
-            checkpoint: Where an unfinished part may be kept; its fingerprint names the pool.
+            works: Of pools for one inference network, from one data set.
 
         Raises:
             TrainingError: as `train_part`.
@@ -76,28 +89,27 @@ class Local:
     place: str = "auto"
     progress: Progress
 
-    def train(
-        self, plan: PoolPlan, parts: Sequence[range], deliver: Deliver, *, checkpoint: Checkpoint
-    ) -> None:
+    def train(self, works: Sequence[Work]) -> None:
         """As `Engine.train`."""
-        fleet = plan.count > PART
-        for numbers in parts:
-            own = checkpoint
-            if fleet:
-                own = replace(checkpoint, fingerprint=f"{checkpoint.fingerprint}-{numbers.start}")
-            networks = train_part(
-                self.dataset,
-                self.inference,
-                plan,
-                numbers,
-                checkpoint=own,
-                progress=self.progress,
-                place=self.place,
-                # In a fleet the number of cores decides nothing of what comes out.
-                cores=torch.get_num_threads() if fleet else None,
-            )
-            deliver(numbers, networks)
-            own.drop()
+        for work in works:
+            fleet = work.plan.count > PART
+            for numbers in work.parts:
+                own = work.checkpoint
+                if fleet:
+                    own = replace(own, fingerprint=f"{own.fingerprint}-{numbers.start}")
+                networks = train_part(
+                    self.dataset,
+                    self.inference,
+                    work.plan,
+                    numbers,
+                    checkpoint=own,
+                    progress=self.progress,
+                    place=self.place,
+                    # In a fleet the number of cores decides nothing of what comes out.
+                    cores=torch.get_num_threads() if fleet else None,
+                )
+                work.deliver(numbers, networks)
+                own.drop()
 
 
 @final

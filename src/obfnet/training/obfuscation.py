@@ -6,7 +6,7 @@ of signed bundles; `training.json` beside it says how it was made.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from obfnet.core.files import write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.data.case import Dataset
 from obfnet.fitting import Checkpoint, fingerprint
-from obfnet.nets.device_only import MOST_SIDE
-from obfnet.training.engine import Engine, Local, PartStore, parts_of
+from obfnet.nets import is_camera_size
+from obfnet.training.engine import Engine, Local, PartStore, Work, parts_of
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.part import TrainedNetwork, protection_of
 from obfnet.training.pool_plan import PoolPlan, PoolSettings
 from obfnet.training.protections import PROTECTIONS, Protection
 
-__all__ = ["PoolSettings", "TrainedPool", "train_obfuscation"]
+__all__ = ["PoolSettings", "TrainedPool", "train_obfuscation", "train_pools"]
 
 _CARD = "training.json"
 _CHECKPOINT = ".training.safetensors"
@@ -81,41 +81,103 @@ def train_obfuscation(
 
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
-    progress, plan = progress or Silent(), (settings or PoolSettings()).for_case(dataset)
-    _check_fit(dataset, inference)
-    protection = protection_of(plan)
-    name = _fingerprint(dataset, inference, plan, key)
-    if (found := _finished(out, name, key)) is not None:
-        progress.say(f"pool: {out} was trained with these settings before, reused")
-        # Left there where the command was killed at its very end.
-        PartStore(out, fingerprint=name, public_key=public_key_text(key)).drop()
-        return found
-    if warning := protection.warning(len(inference.card.classes), dataset.train.labels):
-        progress.say(f"warning: {warning}")
-    engine = engine or Local(dataset=dataset, inference=inference, place=place, progress=progress)
-    store = PartStore(out, fingerprint=name, public_key=public_key_text(key))
-    missing = [part for part in parts_of(plan.count) if store.read(part) is None]
-    if len(missing) < len(parts_of(plan.count)):
-        progress.say(
-            f"pool: {plan.count - sum(map(len, missing))} of {plan.count} networks are there, reused"
-        )
+    pools = {out: settings or PoolSettings()}
+    return train_pools(dataset, inference, pools, key=key, place=place, progress=progress, engine=engine)[out]
 
-    def deliver(numbers: range, networks: Sequence[TrainedNetwork]) -> None:
-        names = [f"{inference.card.case}-{number:03d}" for number in numbers]
+
+def train_pools(
+    dataset: Dataset,
+    inference: InferenceNetwork,
+    pools: Mapping[Path, PoolSettings],
+    *,
+    key: Ed25519PrivateKey,
+    place: str = "auto",
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> dict[Path, TrainedPool]:
+    """Trains several pools as `train_obfuscation` trains one; a cluster is at all of them at once.
+
+    Args:
+        dataset: As for `train_obfuscation`.
+        inference: Likewise.
+        pools: What to train, by its folder.
+        key: As for `train_obfuscation`.
+        place: Likewise.
+        progress: Likewise.
+        engine: Likewise.
+
+    Returns:
+        The pools, by folder.
+
+    Raises:
+        UsageError, TrainingError, OutputError: as `train_obfuscation`; finished parts of all are kept.
+    """
+    progress = progress or Silent()
+    _check_fit(dataset, inference)
+    # A setting that cannot be used is found out before anything is trained.
+    begun = [_Pool(dataset, inference, out, settings, key) for out, settings in pools.items()]
+    made = {pool.out: found for pool in begun if (found := pool.finished(progress)) is not None}
+    missing = [pool for pool in begun if pool.out not in made]
+    engine = engine or Local(dataset=dataset, inference=inference, place=place, progress=progress)
+    engine.train([pool.work(progress) for pool in missing])
+    return made | {pool.out: pool.closed() for pool in missing}
+
+
+class _Pool:
+    """A pool in the making."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        inference: InferenceNetwork,
+        out: Path,
+        settings: PoolSettings,
+        key: Ed25519PrivateKey,
+    ) -> None:
+        self.out, self.plan = out, settings.for_case(dataset)
+        self._inference, self._key, self._protection = inference, key, protection_of(self.plan)
+        self._warning = self._protection.warning(len(inference.card.classes), dataset.train.labels)
+        self._name = _fingerprint(dataset, inference, self.plan, key)
+        self._store = PartStore(out, fingerprint=self._name, public_key=public_key_text(key))
+
+    def finished(self, progress: Progress) -> TrainedPool | None:
+        """The pool that is there already, from the same settings."""
+        if (found := _finished(self.out, self._name, self._key)) is not None:
+            progress.say(f"pool: {self.out} was trained with these settings before, reused")
+            # Left there where the command was killed at its very end.
+            self._store.drop()
+        return found
+
+    def work(self, progress: Progress) -> Work:
+        """What of it is not there."""
+        if self._warning:
+            progress.say(f"warning: {self._warning}")
+        parts = parts_of(self.plan.count)
+        missing = [part for part in parts if self._store.read(part) is None]
+        if len(missing) < len(parts):
+            there = self.plan.count - sum(map(len, missing))
+            progress.say(f"pool: {there} of {self.plan.count} networks are there, reused")
+        checkpoint = Checkpoint(path=self.out / _CHECKPOINT, fingerprint=self._name)
+        return Work(plan=self.plan, parts=missing, deliver=self._deliver, checkpoint=checkpoint)
+
+    def closed(self) -> TrainedPool:
+        """The whole pool, once every part was delivered."""
+        finished = self._store.read_all(self.plan.count)
+        accuracies = [one for part in finished for one in part.validation_accuracy]
+        write_pool(self.out, [bundle for part in finished for bundle in part.bundles], self._key)
+        settings = dataclasses.asdict(self.plan)
+        card = {"fingerprint": self._name, "validation_accuracy": accuracies, "settings": settings}
+        write_json(self.out / _CARD, card)
+        self._store.drop()
+        return TrainedPool(folder=self.out, validation_accuracy=tuple(accuracies), reused=False)
+
+    def _deliver(self, numbers: range, networks: Sequence[TrainedNetwork]) -> None:
+        names = [f"{self._inference.card.case}-{number:03d}" for number in numbers]
         bundles = [
-            (name, _bundle(network, name, protection, inference, plan, key))
+            (name, _bundle(network, name, self._protection, self._inference, self.plan, self._key))
             for name, network in zip(names, networks, strict=True)
         ]
-        store.write(numbers, bundles, [network.validation_accuracy for network in networks])
-
-    engine.train(plan, missing, deliver, checkpoint=Checkpoint(path=out / _CHECKPOINT, fingerprint=name))
-    finished = store.read_all(plan.count)
-    accuracies = [one for part in finished for one in part.validation_accuracy]
-    write_pool(out, [bundle for part in finished for bundle in part.bundles], key)
-    card = {"fingerprint": name, "validation_accuracy": accuracies, "settings": dataclasses.asdict(plan)}
-    write_json(out / _CARD, card)
-    store.drop()
-    return TrainedPool(folder=out, validation_accuracy=tuple(accuracies), reused=False)
+        self._store.write(numbers, bundles, [network.validation_accuracy for network in networks])
 
 
 def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:
@@ -170,8 +232,8 @@ def _fingerprint(
         "key": public_key_text(key),
         "torch": torch.__version__,
     }
-    if min(inference.card.input.unit_shape[1:]) > MOST_SIDE:
-        decisive["large"] = 3
+    if is_camera_size(inference.card.input.unit_shape):
+        decisive["large"] = 4
     if (recipe := PROTECTIONS.get(plan.protection).recipe) > 1:
         decisive["recipe"] = recipe
     return fingerprint(decisive)

@@ -1,4 +1,4 @@
-"""Trains the parts of a pool on Ray: on this machine, or on a cluster that is there already.
+"""Trains the parts of pools on Ray: on this machine, or on a cluster that is there already.
 
 A worker that dies loses the part that it was at, which another one begins again. What comes out for a pool of
 more than one part is the same byte for byte as without a cluster, on processors of one kind. The
@@ -19,9 +19,8 @@ from obfnet.core.progress import Progress, Silent
 from obfnet.core.spec import InputSpec
 from obfnet.data.case import Dataset
 from obfnet.data.cases import CASES, load_case
-from obfnet.fitting import Checkpoint
 from obfnet.fitting.cluster import LOOK_EVERY_S, RETRIES, at_work, check_same, cluster, result_of
-from obfnet.training.engine import Deliver
+from obfnet.training.engine import Work
 from obfnet.training.inference import InferenceNetwork, load_inference
 from obfnet.training.part import TrainedNetwork, train_part
 from obfnet.training.pool_plan import PoolPlan
@@ -125,28 +124,27 @@ class RayEngine:
     workers: int | None = None
     progress: Progress
 
-    def train(
-        self, plan: PoolPlan, parts: Sequence[range], deliver: Deliver, *, checkpoint: Checkpoint
-    ) -> None:
-        """As `Engine.train`; there are no checkpoints within a part.
+    def train(self, works: Sequence[Work]) -> None:
+        """As `Engine.train`, those of all pools at once; there are no checkpoints within a part.
 
         Raises:
             UsageError: no cluster at the address, or one of another version.
             MissingExtraError: Ray is not installed.
         """
+        parts = [(work, numbers) for work in works for numbers in work.parts]
         if not parts:
             return
-        networks = sum(map(len, parts))
+        networks, wanted = sum(len(numbers) for _, numbers in parts), sum(work.plan.count for work in works)
         with cluster(self.address, self.workers) as ray:
-            self.progress.start(f"train {networks} of {plan.count} obfuscation networks on Ray", networks)
+            self.progress.start(f"train {networks} of {wanted} obfuscation networks on Ray", networks)
             task = ray.remote(num_cpus=1, max_retries=RETRIES)(_train)
-            waiting = {task.remote(self.source, plan, tuple(numbers)): numbers for numbers in parts}
+            waiting = {task.remote(self.source, part[0].plan, tuple(part[1])): part for part in parts}
             done = 0
             while waiting:
                 finished, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY_S)
                 for reference in finished:
-                    numbers = waiting.pop(reference)
-                    deliver(numbers, result_of(ray, reference, task="part", error=TrainingError))
+                    work, numbers = waiting.pop(reference)
+                    work.deliver(numbers, result_of(ray, reference, task="part", error=TrainingError))
                     done += len(numbers)
                 note = f"{len(waiting)} parts left, {at_work(ray, len(waiting))} at work"
                 self.progress.advance(done, note)

@@ -32,6 +32,8 @@ CONTRACT = {
     "audit",
     "monitor",
     "evaluate",
+    "protect",
+    "sweep",
     "bench monitor",
     "bench fleet",
 }

@@ -1,4 +1,4 @@
-"""Protecting on Ray gives what one process gives, from a model and samples that workers open themselves."""
+"""Pools that Ray trains at once are those of one process; workers open model and samples themselves."""
 
 import copy
 import os
@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from obfnet import protect
+from obfnet import protect, sweep
 from obfnet.core.errors import UsageError
 from obfnet.protecting.settings import ProtectSettings
 from obfnet.training import engine
-from tests.unit.protecting.on_ray import SETTINGS
+from tests.unit.protecting.on_ray import SETTINGS, SPAN
 
 ROOT = Path(__file__).parents[3]
 ON_RAY = ProtectSettings(engine="ray")
@@ -32,7 +32,7 @@ def test_the_same_bundles_come_out(
     )
     torch.export.save(program, tmp_path / "model.pt2")
     monkeypatch.setattr(engine, "PART", 2)
-    here = protect(tmp_path / "model.pt2", "digits", out=tmp_path / "here", settings=SETTINGS)
+    sweep(tmp_path / "model.pt2", "digits", out=tmp_path / "here", span=SPAN, settings=SETTINGS)
     done = subprocess.run(
         # A path that only means something where the driver runs.
         [sys.executable, "-m", "tests.unit.protecting.on_ray", "model.pt2", "there"],
@@ -43,9 +43,13 @@ def test_the_same_bundles_come_out(
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 0, done.stderr
-    bundles = {path.name: path.read_bytes() for path in here.folder.glob("*.obfnet")}
-    assert len(bundles) == 3
-    assert {path.name: path.read_bytes() for path in (tmp_path / "there").glob("*.obfnet")} == bundles
+    bundles = bundles_of(tmp_path / "here")
+    assert len(bundles) == 2 * 3
+    assert bundles_of(tmp_path / "there") == bundles
+
+
+def bundles_of(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.obfnet")}
 
 
 def test_what_lives_in_this_process_only_is_refused(digits_model: nn.Module, tmp_path: Path) -> None:

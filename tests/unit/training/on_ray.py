@@ -10,17 +10,17 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from obfnet.core.progress import Silent
 from obfnet.data.cases import load_case
-from obfnet.fitting import Checkpoint, Schedule
+from obfnet.fitting import Schedule
 from obfnet.training import engine
 from obfnet.training.inference import load_inference
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.ray_engine import CaseSource, RayEngine
 
 POOL = PoolSettings(hidden=12, count=5, schedule=Schedule(epochs=1, batch_size=64, peak_rate=4e-3), seed=3)
@@ -33,19 +33,14 @@ class Delivering:
     def __init__(self, inner: engine.Engine) -> None:
         self.inner = inner
 
-    def train(
-        self,
-        plan: PoolPlan,
-        parts: Sequence[range],
-        deliver: engine.Deliver,
-        *,
-        checkpoint: Checkpoint,
-    ) -> None:
-        def told(numbers: range, networks: Sequence[engine.TrainedNetwork]) -> None:
-            print("delivered", numbers.start, flush=True)
-            deliver(numbers, networks)
+    def train(self, works: Sequence[engine.Work]) -> None:
+        self.inner.train([replace(work, deliver=partial(self.told, work.deliver)) for work in works])
 
-        self.inner.train(plan, parts, told, checkpoint=checkpoint)
+    def told(
+        self, deliver: engine.Deliver, numbers: range, networks: Sequence[engine.TrainedNetwork]
+    ) -> None:
+        print("delivered", numbers.start, flush=True)
+        deliver(numbers, networks)
 
 
 def workers(task: str) -> list[int]:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,11 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from obfnet.core.errors import MissingExtraError, TrainingError, UsageError
 from obfnet.core.progress import Silent
 from obfnet.data.cases import Dataset
-from obfnet.fitting import Checkpoint, Schedule
+from obfnet.fitting import Schedule
 from obfnet.training import engine
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.obfuscation import PoolSettings, train_obfuscation
-from obfnet.training.pool_plan import PoolPlan
 from obfnet.training.ray_engine import CaseSource, RayEngine
 
 ROOT = Path(__file__).parents[3]
@@ -30,21 +31,16 @@ class Stopping:
     def __init__(self, inner: engine.Engine, *, after: int) -> None:
         self.inner, self.after, self.delivered = inner, after, list[int]()
 
-    def train(
-        self,
-        plan: PoolPlan,
-        parts: Sequence[range],
-        deliver: engine.Deliver,
-        *,
-        checkpoint: Checkpoint,
-    ) -> None:
-        def counted(numbers: range, networks: Sequence[engine.TrainedNetwork]) -> None:
-            if len(self.delivered) == self.after:
-                raise KeyboardInterrupt
-            deliver(numbers, networks)
-            self.delivered.append(numbers.start)
+    def train(self, works: Sequence[engine.Work]) -> None:
+        self.inner.train([replace(work, deliver=partial(self.counted, work.deliver)) for work in works])
 
-        self.inner.train(plan, parts, counted, checkpoint=checkpoint)
+    def counted(
+        self, deliver: engine.Deliver, numbers: range, networks: Sequence[engine.TrainedNetwork]
+    ) -> None:
+        if len(self.delivered) == self.after:
+            raise KeyboardInterrupt
+        deliver(numbers, networks)
+        self.delivered.append(numbers.start)
 
 
 def files(folder: Path) -> dict[str, bytes]:
