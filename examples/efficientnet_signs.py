@@ -82,7 +82,7 @@ def taught(weights: str) -> nn.Module:
 
 
 def teach(case: str, smaller: int, side: int, weights: Path, data_dir: Path | None) -> None:
-    """Teaches the network with smaller photographs, then with those of its side; goes on where it was stopped."""
+    """Teaches the network, with smaller photographs first; goes on where it was stopped."""
     torch.manual_seed(0)
     progress = terminal_progress()
     network = OfPixels(Lite0(len(case_spec(case).classes)))
@@ -103,7 +103,8 @@ def teach(case: str, smaller: int, side: int, weights: Path, data_dir: Path | No
             augmentation=("flip", "affine", "colour", "erase"),
             smoothing=0.1,
         )
-        progress.say(f"{pixels} pixels: {accuracy(network, data.validation):.2%} of the validation photographs")
+        right = accuracy(network, data.validation)
+        progress.say(f"{pixels} pixels: {right:.2%} of the validation photographs")
     tensors = {name: value.contiguous() for name, value in network.network.state_dict().items()}
     save_file(tensors, weights)
 

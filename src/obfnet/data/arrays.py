@@ -1,4 +1,4 @@
-"""Samples that a program holds in memory as a case: pictures as arrays, with or without labels."""
+"""Samples that a program holds in memory as a case: arrays of pictures or waveforms, labelled or not."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +12,13 @@ from obfnet.core.spec import InputSpec, Samples
 from obfnet.data.case import CaseSpec, Dataset, Recipe
 from obfnet.data.cases import split_table
 from obfnet.data.table import TRAIN, SplitRule, Table
+from obfnet.data.waveforms import WAVEFORM_CHANGES, waveform_input
 
 LEAST_SAMPLES: Final = 40
 _CHANNELS: Final = (1, 3)
+_PICTURE_CHANGES: Final = ("crop",)
+# What int16 is divided by, as where WAV files are read.
+_LOUDEST: Final = 32_768
 _PASSES: Final = 200_000
 _MAX_EPOCHS: Final = 60.0
 
@@ -25,36 +29,42 @@ def array_dataset(
     *,
     classes: tuple[str, ...] = (),
     name: str = "own-arrays",
+    rate_hz: int = 0,
 ) -> Dataset:
     """A case of arrays, cut at random: a tenth for the test, a tenth of the rest for validation.
 
     Args:
-        samples: Pictures, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`, uint8 or float32 in [0, 1].
+        samples: Pictures, `(N, C, H, W)`, `(N, H, W, C)` or `(N, H, W)`, uint8 or float32 in [0, 1]. With a
+            rate waveforms, `(N, T)` or `(N, 1, T)`, int16 or float32 in [-1, 1].
         labels: `(N,)` whole numbers from 0; None where there are none, and the samples are of one class.
         classes: Names of the labels; empty numbers them.
         name: Of the case.
+        rate_hz: Of waveforms, samples a second; 0 for pictures.
 
     Raises:
         DataError: other arrays than these, too few samples, or labels without a name.
+        UsageError: a rate out of range, or clips of more than 10 s.
     """
-    pictures = _channels_first(np.asarray(samples))
-    if len(pictures) < LEAST_SAMPLES:
-        raise DataError(f"at least {LEAST_SAMPLES} samples", str(len(pictures)), "give more")
-    numbers = (
-        np.zeros(len(pictures), np.int64) if labels is None else _whole(np.asarray(labels), len(pictures))
-    )
+    given = np.asarray(samples)
+    unit = _one_row(given) if rate_hz else _channels_first(given)
+    if len(unit) < LEAST_SAMPLES:
+        raise DataError(f"at least {LEAST_SAMPLES} samples", str(len(unit)), "give more")
+    numbers = np.zeros(len(unit), np.int64) if labels is None else _whole(np.asarray(labels), len(unit))
     count = int(numbers.max()) + 1
     if classes and len(classes) < count:
         raise DataError(
             f"a name for each of {count} labels", str(len(classes)), "give as many, in the labels' order"
         )
-    epochs = min(_MAX_EPOCHS, max(4.0, _PASSES / len(pictures)))
-    integer = pictures.dtype == np.uint8
+    epochs = min(_MAX_EPOCHS, max(4.0, _PASSES / len(unit)))
+    integer, changes = unit.dtype == np.uint8, WAVEFORM_CHANGES if rate_hz else _PICTURE_CHANGES
     spec = CaseSpec(
         name=name,
-        title=f"{len(pictures)} pictures",
-        input=InputSpec(
-            shape=pictures.shape[1:],
+        title=f"{len(unit)} {'sounds' if rate_hz else 'pictures'}",
+        kind="sounds" if rate_hz else "pictures",
+        input=waveform_input(unit.shape[-1], rate_hz)
+        if rate_hz
+        else InputSpec(
+            shape=unit.shape[1:],
             dtype="uint8" if integer else "float32",
             low=0.0,
             high=255.0 if integer else 1.0,
@@ -70,12 +80,12 @@ def array_dataset(
             inference_epochs={"": epochs},
             obfuscation_epochs=epochs,
             optimiser="sgd",
-            augmentation=("crop",),
-            obfuscation_augmentation=("crop",),
+            augmentation=changes,
+            obfuscation_augmentation=changes,
         ),
         extra="train",
     )
-    table = Table(samples=pictures, labels=numbers, part=np.full(len(pictures), TRAIN, "<U10"))
+    table = Table(samples=unit, labels=numbers, part=np.full(len(unit), TRAIN, "<U10"))
     return split_table(spec, table, spec.splits[0])
 
 
@@ -138,6 +148,24 @@ def _channels_first(samples: Samples) -> Samples:
             "give raw pixels: how the model wants them is worked out",
         )
     return np.ascontiguousarray(samples, np.float32)
+
+
+def _one_row(samples: Samples) -> Samples:
+    if samples.ndim not in (2, 3) or (samples.ndim == 3 and samples.shape[1] != 1) or not samples.size:
+        raise DataError(
+            "waveforms, (N, T) or (N, 1, T)", str(samples.shape), "give one channel, all of one length"
+        )
+    if samples.dtype == np.int16:
+        samples = samples / _LOUDEST
+    real = samples.dtype.kind == "f" and bool(np.isfinite(samples).all())
+    if not real or np.abs(samples).max() > 1:
+        raise DataError(
+            "int16, or floats in [-1, 1]",
+            f"{samples.dtype} outside of it",
+            "give waveforms as they were recorded: how the model wants them is worked out",
+        )
+    rows: Samples = np.asarray((samples + 1) / 2, np.float32).reshape(len(samples), 1, 1, -1)
+    return rows
 
 
 def _whole(labels: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:

@@ -22,7 +22,7 @@ from obfnet.data.mirrors import Network
 from obfnet.data.pictures import RESIZED_PREPROCESSING, picture_input, resized_pictures
 from obfnet.data.rows import mapped
 from obfnet.data.table import Split, SplitRule, Table, cut
-from obfnet.data.waveforms import is_waveform, waveform_input
+from obfnet.data.waveforms import WAVEFORM_CHANGES, is_waveform, waveform_input
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +90,7 @@ def case_spec(name: str, *, shape: tuple[int, ...] | None = None, rate_hz: int =
 def _of_waveforms(spec: CaseSpec, count: int, rate_hz: int) -> CaseSpec:
     if spec.kind != "sounds":
         raise UsageError(f"sounds, for samples at {rate_hz} Hz", f"{spec.kind} in {spec.name}", "give sounds")
-    changes = ("delay", "loudness")
-    recipe = replace(spec.recipe, augmentation=changes, obfuscation_augmentation=changes)
+    recipe = replace(spec.recipe, augmentation=WAVEFORM_CHANGES, obfuscation_augmentation=WAVEFORM_CHANGES)
     # The networks of features are no networks of waveforms.
     networks = {"mlp": "mlp"}
     return replace(

@@ -17,6 +17,9 @@ from obfnet.data.wav import LONGEST_S, LOWEST_RATE_HZ, Sound
 SILENCE: Final = 0.5
 """What a waveform of zeros is in [0, 1]."""
 
+WAVEFORM_CHANGES: Final = ("delay", "loudness")
+"""Changes that training samples go through (`training.augmentation`)."""
+
 
 def waveform_input(count: int, rate_hz: int) -> InputSpec:
     """What a waveform is as networks see it: `(1, 1, T)` float32 in [0, 1].

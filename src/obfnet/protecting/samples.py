@@ -51,20 +51,27 @@ def prepared_samples(
             rate_hz=wishes.rate_hz,
         )
     else:
-        if wishes.rate_hz:
-            raise UsageError(
-                "a folder, a CSV file or a case with a rate", "arrays", "write WAV files, or leave it out"
-            )
         samples, labels = (data, None) if isinstance(data, np.ndarray) else data
         if labels is None and settings.labels:
             raise UsageError("(samples, labels)", "samples alone", "give labels, or labels=False")
-        dataset = array_dataset(samples, labels if settings.labels else None, classes=settings.classes)
-        shape, layout = wire_shape(opened, wishes, of_data=dataset.spec.input.unit_shape)
-        if (unit := unit_shape(shape, layout)) != dataset.spec.input.unit_shape:
+        dataset = array_dataset(
+            samples,
+            labels if settings.labels else None,
+            classes=settings.classes,
+            rate_hz=wishes.rate_hz,
+        )
+        of_data = dataset.spec.input.unit_shape
+        if wishes.rate_hz:
+            shape, layout = sound_shape(opened, wishes, of_data=of_data)
+        else:
+            shape, layout = wire_shape(opened, wishes, of_data=of_data)
+        if (unit := unit_shape(shape, layout)) != of_data:
             raise ModelError(
                 f"samples of {'x'.join(map(str, unit))}, as {opened.title} takes them",
-                "x".join(map(str, dataset.spec.input.unit_shape)),
-                "give a folder of pictures, which are resized, or --shape",
+                "x".join(map(str, of_data)),
+                "give waveforms of that length, or --shape"
+                if wishes.rate_hz
+                else "give a folder of pictures, which are resized, or --shape",
             )
     # Labels that come as numbers are in the model's order already; folders and cases have names.
     said = opened.classes if isinstance(data, Path | str) else ()

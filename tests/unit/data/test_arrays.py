@@ -14,6 +14,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 COUNT = 200
 BYTES = np.random.default_rng(0).integers(0, 256, (COUNT, 3, 6, 8)).astype(np.uint8)
 LABELS = np.arange(COUNT) % 4
+WAVES = np.random.default_rng(1).integers(-32768, 32768, (COUNT, 30)).astype(np.int16)
+# Told apart by their first samples, in half precision too.
+WAVES[:, 0] = np.arange(COUNT) * 300 - 32000
 
 
 def parts(dataset: Dataset) -> list[tuple[Array, Array]]:
@@ -41,6 +44,38 @@ def test_pictures_of_any_layout_become_channels_first(samples: Array, wanted: Ar
     found = np.concatenate([one for one, _ in parts(dataset)])
     spec.check(found)
     assert sorted(map(bytes, found)) == sorted(map(bytes, np.ascontiguousarray(wanted)))
+
+
+@pytest.mark.parametrize(
+    "samples", [WAVES, WAVES[:, None], WAVES / 32768, (WAVES / 32768).astype(np.float16)]
+)
+def test_waveforms_become_one_row(samples: Array) -> None:
+    dataset = array_dataset(samples, LABELS, rate_hz=4000)
+    spec = dataset.spec.input
+    assert (spec.shape, spec.rate_hz, dataset.spec.kind) == ((1, 1, 30), 4000, "sounds")
+    found = np.concatenate([one for one, _ in parts(dataset)])
+    spec.check(found)
+    wanted = (WAVES.astype(np.float64) / 32768 + 1) / 2
+    by_first = [one.reshape(COUNT, -1)[np.argsort(one.reshape(COUNT, -1)[:, 0])] for one in (found, wanted)]
+    np.testing.assert_allclose(by_first[0], by_first[1], atol=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate_hz", "message"),
+    [
+        (WAVES[:, None, None], 4000, r"\(N, T\) or \(N, 1, T\), got \(200, 1, 1, 30\)"),
+        (np.repeat(WAVES[:, None], 2, 1), 4000, r"got \(200, 2, 30\); give one channel"),
+        (WAVES[:, :0], 4000, r"got \(200, 0\)"),
+        (WAVES.astype(np.float32), 4000, r"floats in \[-1, 1\], got float32 outside"),
+        (np.full((COUNT, 30), np.nan), 4000, r"floats in \[-1, 1\], got float64 outside"),
+        (WAVES.astype(np.uint8), 4000, r"int16, or floats in \[-1, 1\], got uint8"),
+        (WAVES, 3, "a rate of"),
+        (np.zeros((COUNT, 40_001), np.int16), 4000, "clips of at most 10 s"),
+    ],
+)
+def test_what_is_no_waveform_is_refused(samples: Array, rate_hz: int, message: str) -> None:
+    with pytest.raises((DataError, UsageError), match=message):
+        array_dataset(samples, LABELS, rate_hz=rate_hz)
 
 
 def test_each_sample_keeps_its_label_and_is_in_one_part() -> None:

@@ -127,7 +127,16 @@ def test_pictures_have_no_rate(tmp_path: Path) -> None:
         protect(Tones(), "digits", out=tmp_path / "pool", settings=QUICK, wishes=WISHES)
 
 
-def test_waveforms_in_arrays_are_refused(tmp_path: Path) -> None:
-    arrays = (np.zeros((60, 1, 1, COUNT), np.float32), np.arange(60) % 3)
-    with pytest.raises(UsageError, match="a case with a rate, got arrays"):
-        protect(Tones(), arrays, out=tmp_path / "pool", settings=QUICK, wishes=WISHES)
+def test_waveforms_in_arrays_are_those_of_files(words: Path, made: Protected, tmp_path: Path) -> None:
+    data = load_case(str(words), shape=(1, 1, COUNT), rate_hz=RATE_HZ)
+    splits = (data.train, data.validation, data.test)
+    waves = np.concatenate([split.samples[:] for split in splits]).reshape(-1, COUNT) * 2 - 1
+    labels = np.concatenate([split.labels for split in splits])
+    pool = protect(Tones(), (waves, labels), out=tmp_path / "pool", settings=QUICK, wishes=WISHES)
+    (bundle,), (former,) = load_pool(pool.folder).bundles, load_pool(made.folder).bundles
+    assert bundle.input == former.input
+    assert pool.figures["accuracy"]["raw"] == 1.0
+    assert pool.figures["accuracy"]["obfuscated"] > 0.8
+    assert "20x45 MFCCs of the first 0.40 of 0.40 s" in pool.figures["leakage"]["verdict"]
+    with pytest.raises(ModelError, match=r"samples of 1x1x1600, as .*, got 1x1x1000; give waveforms of that"):
+        protect(Tones(), (waves[:, :1000], labels), settings=QUICK, wishes=WISHES)
