@@ -10,10 +10,10 @@ Photographs of 32 pixels, enlarged: how wide a network sees is what is looked at
 
 import os
 
-from efficientnet_signs import main, taught
+from efficientnet_signs import Stage, main, taught
 from torch import nn
 
-SMALLER = 64
+STAGES: tuple[Stage, ...] = ((64, 2.0, 1e-3), (128, 0.6, 5e-4))
 
 
 def build() -> nn.Module:
@@ -22,4 +22,4 @@ def build() -> nn.Module:
 
 
 if __name__ == "__main__":
-    main(__doc__, "cifar10", SMALLER, 128, "objects.safetensors")
+    main(__doc__, "cifar10", STAGES, 128, "objects.safetensors")

@@ -26,9 +26,11 @@ from obfnet.data.cases import case_spec
 from obfnet.fitting import Budget, Checkpoint, Schedule
 from obfnet.training.classifier import accuracy, train_classifier
 
-# Passes over the training photographs, and highest rate: of smaller ones, and of those of the side asked for.
-COARSE, FINE = (2.0, 1e-3), (0.25, 2e-4)
-SMALLER = 96
+# Side, passes over the training photographs, highest rate.
+Stage = tuple[int, float, float]
+STAGES: tuple[Stage, ...] = ((96, 2.0, 1e-3),)
+# The last one, where none is of the side that is asked for.
+LAST = (0.25, 2e-4)
 # In training a processor is faster in full precision below this side.
 HALF_FROM = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -81,12 +83,15 @@ def taught(weights: str) -> nn.Module:
     return network.eval()
 
 
-def teach(case: str, smaller: int, side: int, weights: Path, data_dir: Path | None) -> None:
+def teach(case: str, stages: tuple[Stage, ...], side: int, weights: Path, data_dir: Path | None) -> None:
     """Teaches the network, with smaller photographs first; goes on where it was stopped."""
     torch.manual_seed(0)
     progress = terminal_progress()
     network = OfPixels(Lite0(len(case_spec(case).classes)))
-    for pixels, (epochs, rate) in ((smaller, COARSE), (side, FINE)):
+    stages = tuple(stage for stage in stages if stage[0] <= side)
+    if not stages or stages[-1][0] < side:
+        stages = (*stages, (side, *LAST))
+    for pixels, epochs, rate in stages:
         data = load_case(case, shape=(3, pixels, pixels), data_dir=data_dir)
         schedule = Schedule(epochs=epochs, batch_size=64, peak_rate=rate, warm_up=0.25, weight_decay=1e-5)
         path = weights.with_suffix(f".{pixels}")
@@ -109,15 +114,15 @@ def teach(case: str, smaller: int, side: int, weights: Path, data_dir: Path | No
     save_file(tensors, weights)
 
 
-def main(about: str, case: str, smaller: int, side: int, weights: str) -> None:
+def main(about: str, case: str, stages: tuple[Stage, ...], side: int, weights: str) -> None:
     """Teaches the network, as the command line says."""
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--weights", type=Path, default=Path(weights))
     parser.add_argument("--side", type=int, default=side, help="pixels of a photograph's side (%(default)s)")
     parser.add_argument("--data-dir", type=Path, default=None)
     chosen = parser.parse_args()
-    teach(case, smaller, chosen.side, chosen.weights, chosen.data_dir)
+    teach(case, stages, chosen.side, chosen.weights, chosen.data_dir)
 
 
 if __name__ == "__main__":
-    main(__doc__, "asl", SMALLER, 224, "signs.safetensors")
+    main(__doc__, "asl", STAGES, 224, "signs.safetensors")
