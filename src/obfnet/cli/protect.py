@@ -213,7 +213,7 @@ def protect(
     "--rich-share", default="", help="Of requests that may tell more: with selective or adversarial."
 )
 @click.option("--noise", default="", help="Standard deviations of the noise: with gaussian.")
-@click.option("--count", default="4", show_default=True, help="Networks in a pool.")
+@click.option("--count", default="", help="Networks in a pool.  [default: 4]")
 @_making_options
 @engine_options("Where pools are trained, all at once with ray, and attacks run.")
 @skip_bad_option
@@ -233,11 +233,11 @@ def sweep(
     as_json: bool,
     debug: bool,
     **asked: Any,
-) -> None:
+) -> int:
     r"""Protect your classifier in several ways, and see what each keeps and what leaks.
 
     Values have commas between. Each protection is tried with those of the values that it takes, in a folder
-    of its own. A sweep that was stopped goes on.
+    of its own. A sweep that was stopped goes on; pools of former ones are taken where they are asked for.
 
     \b
     Example:
@@ -268,6 +268,9 @@ def sweep(
     )
     lines = [*sweep_lines(made.figures), f"pools, sweep.json, sweep.html: {out}"]
     print_result(made.figures, lines, as_json=as_json, out=None)
+    for name, error in made.failed.items():
+        click.echo(f"obfnet: {name}: {error}", err=True)
+    return 1 if made.failed else 0
 
 
 def _asked(

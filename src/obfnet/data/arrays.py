@@ -155,16 +155,21 @@ def _one_row(samples: Samples) -> Samples:
         raise DataError(
             "waveforms, (N, T) or (N, 1, T)", str(samples.shape), "give one channel, all of one length"
         )
-    if samples.dtype == np.int16:
-        samples = samples / _LOUDEST
-    real = samples.dtype.kind == "f" and bool(np.isfinite(samples).all())
-    if not real or np.abs(samples).max() > 1:
+    integer, dtype = samples.dtype == np.int16, samples.dtype
+    # Before any arithmetic: half precision has few values near 1.
+    rows = samples.astype(np.float32).reshape(len(samples), 1, 1, -1)
+    if integer:
+        rows /= _LOUDEST
+    if not integer and dtype.kind != "f":
+        raise DataError("int16, or floats in [-1, 1]", str(dtype), "give waveforms as they were recorded")
+    if not bool(np.isfinite(rows).all()) or np.abs(rows).max() > 1:
         raise DataError(
             "int16, or floats in [-1, 1]",
-            f"{samples.dtype} outside of it",
+            f"{dtype} outside of it",
             "give waveforms as they were recorded: how the model wants them is worked out",
         )
-    rows: Samples = np.asarray((samples + 1) / 2, np.float32).reshape(len(samples), 1, 1, -1)
+    rows += 1
+    rows /= 2
     return rows
 
 

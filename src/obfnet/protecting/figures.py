@@ -30,6 +30,11 @@ _TIMED: Final = 200
 _ATTRIBUTE: Final = ("attribute", "accuracy", "interval", "raw_accuracy", "chance", "attack", "threat_level")
 
 
+def audit_settings(settings: ProtectSettings) -> AuditSettings:
+    """How a pool is audited; raises `UnknownNameError` for an attack that there is not."""
+    return AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
+
+
 def measure(
     dataset: Dataset,
     pool: Pool,
@@ -113,11 +118,11 @@ def measure(
             "resident_bytes": device_bytes(pool.bundles[0]),
         },
     }
-    audit_settings = AuditSettings(budget=settings.budget, attacks=settings.attacks, seed=settings.seed)
+    how = audit_settings(settings)
     audit = audit_into(
         folder,
-        subject_of_bundles(list(pool.bundles), dataset, understood.view, audit_settings),
-        audit_settings,
+        subject_of_bundles(list(pool.bundles), dataset, understood.view, how),
+        how,
         about={
             "command": command,
             "source": "pool",
@@ -151,6 +156,7 @@ def measure(
             "attack": headline["attack"],
             "threat_level": headline["threat_level"],
             "normalised": headline["normalised_leakage"],
+            "normalised_p95": headline["normalised_leakage_p95"],
             "verdict": headline["verdict"],
             "attacks_run": len(audit["attacks"]),
             "attacks_counted": sum(one["counted"] for one in audit["attacks"]),

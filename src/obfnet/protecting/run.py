@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from obfnet.bundle import Trust, load_or_create_coordinator_key, public_key_text, read_pool
-from obfnet.core.errors import OutputError, TrainingError
+from obfnet.core.errors import AttackError, ObfNetError, OutputError, TrainingError, UsageError
 from obfnet.core.files import claim_output, write_json
 from obfnet.core.memory import peak_bytes
 from obfnet.core.progress import Progress, Silent
@@ -31,7 +31,7 @@ from obfnet.models.wishes import Wishes
 from obfnet.nets.mode import borrowed
 from obfnet.protecting.choose import choose_network
 from obfnet.protecting.cluster import ProtectSource, check_findable
-from obfnet.protecting.figures import measure, report_lines
+from obfnet.protecting.figures import audit_settings, measure, report_lines
 from obfnet.protecting.inference import as_inference
 from obfnet.protecting.samples import Arrays, prepared_samples
 from obfnet.protecting.settings import ProtectSettings
@@ -118,17 +118,25 @@ def protect(
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
     settings = settings or ProtectSettings(protection=protection, bits=bits, count=count, labels=labels)
-    folder = Path(tempfile.mkdtemp(prefix="obfnet-")) / "pool" if out is None else Path(out)
-    (made,) = protect_each(
-        model,
-        data,
-        {folder: settings},
-        wishes=wishes,
-        data_dir=data_dir,
-        skip_bad=skip_bad,
-        command=command,
-        progress=progress,
-    )
+    temporary = tempfile.mkdtemp(prefix="obfnet-") if out is None else None
+    folder = Path(temporary or "", out or "pool")
+    try:
+        (made,) = protect_each(
+            model,
+            data,
+            {folder: settings},
+            wishes=wishes,
+            data_dir=data_dir,
+            skip_bad=skip_bad,
+            command=command,
+            progress=progress,
+        )
+        if isinstance(made, ObfNetError):
+            raise made
+    except BaseException:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return made
 
 
@@ -142,28 +150,32 @@ def protect_each(
     skip_bad: bool = False,
     command: str = "obfnet.protect(...)",
     progress: Progress | None = None,
-) -> list[Protected]:
+    begin: Callable[[], None] = lambda: None,
+) -> list[Protected | ObfNetError]:
     """Makes several pools for one model: all are trained, at once on a cluster; then each is measured.
 
     Args:
         model: As for `protect`.
         data: Likewise.
-        wanted: Folder to settings; labels, classes and where it is done are the same in all.
+        wanted: Folder to settings; of labels, classes and where it is done the first one's hold for all.
         wishes: As for `protect`.
         data_dir: Likewise.
         skip_bad: Likewise.
         command: Likewise.
         progress: Likewise.
+        begin: Called when all is understood and nothing is trained yet.
 
     Returns:
-        As many, in the same order.
+        As many, in the same order; of a pool that could not be trained or measured the error.
 
     Raises:
-        ObfNetError: as `protect`.
+        ObfNetError: as `protect`, for what is wrong for all of them.
     """
     progress = progress or Silent()
     # A wrong name must be found out before anything is loaded or trained.
     limited = {folder: limited_by(settings) for folder, settings in wanted.items()}
+    for settings in wanted.values():
+        audit_settings(settings)
     common = next(iter(wanted.values()))
     if common.engine == "ray":
         check_findable(model, data)
@@ -198,17 +210,26 @@ def protect_each(
         pools = {
             folder: _pool_settings(settings, limited[folder], dataset) for folder, settings in wanted.items()
         }
+        begin()
         trained = train_pools(dataset, inference, pools, key=key, progress=progress, engine=engine)
         trust = Trust(explicit=(public_key_text(key),))
-        peak = peak_bytes()
-        made = []
+        peak = peak_bytes() if len(wanted) == 1 else None
+        made: list[Protected | ObfNetError] = []
         for folder, settings in wanted.items():
+            if isinstance(found := trained[folder], TrainingError):
+                made.append(found)
+                continue
             if len(wanted) > 1:
-                progress.say(f"{folder.name}: measured")
+                progress.say(f"{folder.name}: measure")
+                begun = time.monotonic()
             pool = read_pool(folder, trust=trust, inference_network_id=inference.card.id)
             # A pool that was there already took no memory now.
-            memory = _former_peak(folder) if trained[folder].reused else peak
-            figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
+            memory = _former_peak(folder) if found.reused else peak
+            try:
+                figures = measure(dataset, pool, settings, understood, opened, folder, progress, command)
+            except (AttackError, UsageError, TrainingError) as exc:
+                made.append(exc)
+                continue
             if state_hash(opened.module) != before:
                 raise TrainingError("a model that training leaves alone", "other weights", "report this bug")
             figures |= {

@@ -62,7 +62,9 @@ def prepared_samples(
         )
         of_data = dataset.spec.input.unit_shape
         if wishes.rate_hz:
-            shape, layout = sound_shape(opened, wishes, of_data=of_data)
+            shape, layout = sound_shape(
+                opened, _with_length(opened, wishes, np.shape(samples)), of_data=of_data
+            )
         else:
             shape, layout = wire_shape(opened, wishes, of_data=of_data)
         if (unit := unit_shape(shape, layout)) != of_data:
@@ -101,6 +103,15 @@ def prepared_samples(
     elif names == said and not settings.classes:
         understood = replace(understood, notes=(*understood.notes, "labels in the order that the model says"))
     return dataset, understood
+
+
+def _with_length(opened: Model, wishes: Wishes, shape: tuple[int, ...]) -> Wishes:
+    """The wishes, with the length of waveforms in arrays where neither the user nor the model says one."""
+    said = wishes.shape or (opened.input_shape[1:] if opened.input_shape else ())
+    if said and said[-1] is not None:
+        return wishes
+    leading = tuple(size or 1 for size in said[:-1]) if said else shape[1:-1]
+    return replace(wishes, shape=(*leading, shape[-1]))
 
 
 def _order(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from obfnet.core.errors import UsageError
+from obfnet.training.pool_plan import check_count
 
 DEFAULT_BITS: Final = 16
 ENGINES: Final = ("local", "ray")
@@ -40,7 +41,8 @@ class ProtectSettings:
         seed: Of all randomness that should repeat.
 
     Raises:
-        UsageError: another engine, or an address or workers for this process.
+        UsageError: another engine, an address or workers for this process, or a pool of no network or too
+            many.
     """
 
     protection: str = "coded"
@@ -67,6 +69,7 @@ class ProtectSettings:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise UsageError(f"an engine of {', '.join(ENGINES)}", repr(self.engine), "change it")
+        check_count(self.count)
         if self.engine == "local" and (self.address or self.workers):
             raise UsageError("an address or workers with engine ray", "engine local", "leave them out")
 

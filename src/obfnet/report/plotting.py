@@ -3,7 +3,7 @@
 import importlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from obfnet.core.errors import MissingExtraError
 
@@ -22,6 +22,9 @@ _STYLE: Final = {
     "axes.spines.right": False,
 }
 _PANEL_INCHES: Final = (3.6, 3.2)
+_NEAR: Final = 0.06
+
+T = TypeVar("T")
 
 
 def draw_svg(draw: Callable[[Any], Any]) -> str:
@@ -53,6 +56,30 @@ def new_panels(make: Any, titles: Sequence[str], *, shared: bool) -> tuple[Any, 
     for panel, title in zip(panels, titles, strict=True):
         panel.set_title(title)
     return figure, panels
+
+
+def near_labels(points: Sequence[tuple[float, float, T]]) -> list[tuple[float, float, list[T]]]:
+    """Where labels are written: once for points so near each other that theirs would overlap.
+
+    Args:
+        points: Place along the first axis, which goes from 0 to 1, and the second; and a label.
+
+    Returns:
+        The place of the first of some near points, and the labels of all of them.
+    """
+    groups: list[list[tuple[float, float, T]]] = []
+    heights = [height for _, height, _ in points]
+    for point in points:
+        tall = _NEAR * (max(heights) - min(heights))
+        near = (
+            one for one in groups if abs(one[0][0] - point[0]) < _NEAR and abs(one[0][1] - point[1]) <= tall
+        )
+        group = next(near, None)
+        if group is None:
+            groups.append([point])
+        else:
+            group.append(point)
+    return [(*group[0][:2], [label for _, _, label in group]) for group in groups]
 
 
 def add_legend(figure: Any, shown: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from obfnet.core.errors import DataError
 from obfnet.core.files import write_atomic
-from obfnet.report.plotting import COLOURS, GREY, MARKERS, add_legend, draw_svg, new_panels
+from obfnet.report.plotting import COLOURS, GREY, MARKERS, add_legend, draw_svg, near_labels, new_panels
 from obfnet.report.wording import percent, several, similarity
 
 _ABOUT: Final = """\
@@ -38,7 +38,6 @@ _CLEARLY: Final = 0.05
 _MOST_LEAKAGE: Final = 0.15
 _MOST_OF_95_PERCENT: Final = 0.6
 # Of the width and of the height of a picture: labels of nearer points would overlap.
-_NEAR: Final = 0.06
 
 Row = Mapping[str, Any]
 
@@ -317,7 +316,8 @@ def _frontier(make: Any, *, case: str, rows: Sequence[Row]) -> Any:
         )[0]
         if first["budget_bits"] is not None:
             limited.append((place, accuracy, first["budget_bits"]))
-    for place, accuracy, text in _labels(limited):
+    for place, accuracy, budgets in near_labels(limited):
+        text = ", ".join(f"{bits:.4g}" for bits in sorted(budgets)) + " bits"
         panel.annotate(text, (place, accuracy), textcoords="offset points", xytext=(5, 3), fontsize=7)
     raw = 100 * (_mean(rows, lambda row: row["accuracy"]["raw"]) or 0.0)
     shown["raw"] = panel.plot([1.0], [raw], linestyle="", marker="*", color="black", markersize=8)[0]
@@ -337,30 +337,6 @@ def _frontier(make: Any, *, case: str, rows: Sequence[Row]) -> Any:
     panel.set_ylabel("accuracy, %")
     add_legend(figure, shown)
     return figure
-
-
-def _labels(limited: Sequence[tuple[float, float, float]]) -> list[tuple[float, float, str]]:
-    """Where budgets are written: one text for points so near each other that theirs would overlap.
-
-    Args:
-        limited: Leakage, accuracy in percent, and budget in bits of each point.
-    """
-    groups: list[list[tuple[float, float, float]]] = []
-    heights = [accuracy for _, accuracy, _ in limited]
-    for point in limited:
-        tall = _NEAR * (max(heights) - min(heights))
-        near = (
-            one for one in groups if abs(one[0][0] - point[0]) < _NEAR and abs(one[0][1] - point[1]) <= tall
-        )
-        group = next(near, None)
-        if group is None:
-            groups.append([point])
-        else:
-            group.append(point)
-    return [
-        (*group[0][:2], ", ".join(f"{bits:.4g}" for bits in sorted(one[2] for one in group)) + " bits")
-        for group in groups
-    ]
 
 
 def _share(value: float | None) -> str:

@@ -14,7 +14,7 @@ from typing import Final, Protocol, final
 import torch
 
 from obfnet.bundle import SUFFIX, Trust, read_bundle
-from obfnet.core.errors import BundleError, OutputError
+from obfnet.core.errors import BundleError, OutputError, TrainingError
 from obfnet.core.files import sha256_hex, write_atomic, write_json
 from obfnet.core.progress import Progress
 from obfnet.data.case import Dataset
@@ -38,12 +38,14 @@ class Work:
         plan: Of the whole pool.
         parts: Numbers of networks.
         deliver: Gets a part's numbers and networks; what it returned from is kept.
+        fail: Told why a part could not be trained; the other ones of this pool may then be left.
         checkpoint: Where an unfinished part may be kept; its fingerprint names the pool.
     """
 
     plan: PoolPlan
     parts: Sequence[range]
     deliver: Deliver
+    fail: Callable[[TrainingError], None]
     checkpoint: Checkpoint
 
 
@@ -57,7 +59,6 @@ class Engine(Protocol):
             works: Of pools for one inference network, from one data set.
 
         Raises:
-            TrainingError: as `train_part`.
             OutputError: a checkpoint or a part cannot be written.
         """
 
@@ -92,24 +93,30 @@ class Local:
     def train(self, works: Sequence[Work]) -> None:
         """As `Engine.train`."""
         for work in works:
-            fleet = work.plan.count > PART
-            for numbers in work.parts:
-                own = work.checkpoint
-                if fleet:
-                    own = replace(own, fingerprint=f"{own.fingerprint}-{numbers.start}")
-                networks = train_part(
-                    self.dataset,
-                    self.inference,
-                    work.plan,
-                    numbers,
-                    checkpoint=own,
-                    progress=self.progress,
-                    place=self.place,
-                    # In a fleet the number of cores decides nothing of what comes out.
-                    cores=torch.get_num_threads() if fleet else None,
-                )
-                work.deliver(numbers, networks)
-                own.drop()
+            try:
+                self._train(work)
+            except TrainingError as exc:
+                work.fail(exc)
+
+    def _train(self, work: Work) -> None:
+        fleet = work.plan.count > PART
+        for numbers in work.parts:
+            own = work.checkpoint
+            if fleet:
+                own = replace(own, fingerprint=f"{own.fingerprint}-{numbers.start}")
+            networks = train_part(
+                self.dataset,
+                self.inference,
+                work.plan,
+                numbers,
+                checkpoint=own,
+                progress=self.progress,
+                place=self.place,
+                # In a fleet the number of cores decides nothing of what comes out.
+                cores=torch.get_num_threads() if fleet else None,
+            )
+            work.deliver(numbers, networks)
+            own.drop()
 
 
 @final

@@ -15,7 +15,7 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from obfnet.bundle import Trust, build_bundle, public_key_text, read_pool, write_pool
-from obfnet.core.errors import BundleError, UsageError
+from obfnet.core.errors import BundleError, TrainingError, UsageError
 from obfnet.core.files import write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.data.case import Dataset
@@ -31,6 +31,8 @@ __all__ = ["PoolSettings", "TrainedPool", "train_obfuscation", "train_pools"]
 
 _CARD = "training.json"
 _CHECKPOINT = ".training.safetensors"
+# What `protect` leaves beside a pool: not true of the next one.
+_MEASURED = ("result.json", "audit.json", "report.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,10 @@ def train_obfuscation(
     Does not guarantee: that an obfuscated sample hides anything, unless the protection has a budget.
     """
     pools = {out: settings or PoolSettings()}
-    return train_pools(dataset, inference, pools, key=key, place=place, progress=progress, engine=engine)[out]
+    made = train_pools(dataset, inference, pools, key=key, place=place, progress=progress, engine=engine)[out]
+    if isinstance(made, TrainingError):
+        raise made
+    return made
 
 
 def train_pools(
@@ -94,8 +99,10 @@ def train_pools(
     place: str = "auto",
     progress: Progress | None = None,
     engine: Engine | None = None,
-) -> dict[Path, TrainedPool]:
+) -> dict[Path, TrainedPool | TrainingError]:
     """Trains several pools as `train_obfuscation` trains one; a cluster is at all of them at once.
+
+    What was measured of a former pool in the same folder is removed with it.
 
     Args:
         dataset: As for `train_obfuscation`.
@@ -107,20 +114,19 @@ def train_pools(
         engine: Likewise.
 
     Returns:
-        The pools, by folder.
+        The pools by folder, or why one could not be trained; the others are then trained all the same.
 
     Raises:
-        UsageError, TrainingError, OutputError: as `train_obfuscation`; finished parts of all are kept.
+        UsageError, OutputError: as `train_obfuscation`; finished parts of all are kept.
     """
     progress = progress or Silent()
     _check_fit(dataset, inference)
     # A setting that cannot be used is found out before anything is trained.
     begun = [_Pool(dataset, inference, out, settings, key) for out, settings in pools.items()]
-    made = {pool.out: found for pool in begun if (found := pool.finished(progress)) is not None}
-    missing = [pool for pool in begun if pool.out not in made]
+    missing = [pool for pool in begun if not pool.finished(progress)]
     engine = engine or Local(dataset=dataset, inference=inference, place=place, progress=progress)
     engine.train([pool.work(progress) for pool in missing])
-    return made | {pool.out: pool.closed() for pool in missing}
+    return {pool.out: pool.made for pool in begun}
 
 
 class _Pool:
@@ -135,18 +141,22 @@ class _Pool:
         key: Ed25519PrivateKey,
     ) -> None:
         self.out, self.plan = out, settings.for_case(dataset)
+        self.made: TrainedPool | TrainingError = TrainingError("a trained pool", "none", "report this bug")
         self._inference, self._key, self._protection = inference, key, protection_of(self.plan)
         self._warning = self._protection.warning(len(inference.card.classes), dataset.train.labels)
         self._name = _fingerprint(dataset, inference, self.plan, key)
         self._store = PartStore(out, fingerprint=self._name, public_key=public_key_text(key))
+        self._missing: set[range] = set()
 
-    def finished(self, progress: Progress) -> TrainedPool | None:
-        """The pool that is there already, from the same settings."""
-        if (found := _finished(self.out, self._name, self._key)) is not None:
-            progress.say(f"pool: {self.out} was trained with these settings before, reused")
-            # Left there where the command was killed at its very end.
-            self._store.drop()
-        return found
+    def finished(self, progress: Progress) -> bool:
+        """Whether the pool is there already, from the same settings."""
+        if (found := _finished(self.out, self._name, self._key)) is None:
+            return False
+        progress.say(f"pool: {self.out} was trained with these settings before, reused")
+        # Left there where the command was killed at its very end.
+        self._store.drop()
+        self.made = found
+        return True
 
     def work(self, progress: Progress) -> Work:
         """What of it is not there."""
@@ -157,19 +167,16 @@ class _Pool:
         if len(missing) < len(parts):
             there = self.plan.count - sum(map(len, missing))
             progress.say(f"pool: {there} of {self.plan.count} networks are there, reused")
-        checkpoint = Checkpoint(path=self.out / _CHECKPOINT, fingerprint=self._name)
-        return Work(plan=self.plan, parts=missing, deliver=self._deliver, checkpoint=checkpoint)
-
-    def closed(self) -> TrainedPool:
-        """The whole pool, once every part was delivered."""
-        finished = self._store.read_all(self.plan.count)
-        accuracies = [one for part in finished for one in part.validation_accuracy]
-        write_pool(self.out, [bundle for part in finished for bundle in part.bundles], self._key)
-        settings = dataclasses.asdict(self.plan)
-        card = {"fingerprint": self._name, "validation_accuracy": accuracies, "settings": settings}
-        write_json(self.out / _CARD, card)
-        self._store.drop()
-        return TrainedPool(folder=self.out, validation_accuracy=tuple(accuracies), reused=False)
+        self._missing = set(missing)
+        if not missing:
+            self._close()
+        return Work(
+            plan=self.plan,
+            parts=missing,
+            deliver=self._deliver,
+            fail=self._fail,
+            checkpoint=Checkpoint(path=self.out / _CHECKPOINT, fingerprint=self._name),
+        )
 
     def _deliver(self, numbers: range, networks: Sequence[TrainedNetwork]) -> None:
         names = [f"{self._inference.card.case}-{number:03d}" for number in numbers]
@@ -178,6 +185,24 @@ class _Pool:
             for name, network in zip(names, networks, strict=True)
         ]
         self._store.write(numbers, bundles, [network.validation_accuracy for network in networks])
+        self._missing.remove(numbers)
+        if not self._missing:
+            self._close()
+
+    def _fail(self, error: TrainingError) -> None:
+        self.made = error
+
+    def _close(self) -> None:
+        finished = self._store.read_all(self.plan.count)
+        accuracies = [one for part in finished for one in part.validation_accuracy]
+        for name in _MEASURED:
+            (self.out / name).unlink(missing_ok=True)
+        write_pool(self.out, [bundle for part in finished for bundle in part.bundles], self._key)
+        settings = dataclasses.asdict(self.plan)
+        card = {"fingerprint": self._name, "validation_accuracy": accuracies, "settings": settings}
+        write_json(self.out / _CARD, card)
+        self._store.drop()
+        self.made = TrainedPool(folder=self.out, validation_accuracy=tuple(accuracies), reused=False)
 
 
 def _check_fit(dataset: Dataset, inference: InferenceNetwork) -> None:

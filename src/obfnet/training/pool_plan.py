@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from obfnet.bundle.pool import MAX_BUNDLES
 from obfnet.core.errors import UsageError
 from obfnet.data.case import CaseSpec, Dataset
 from obfnet.fitting import Schedule
@@ -70,10 +71,17 @@ class PoolSettings:
         )
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UsageError("a pool of at least 1 network", f"{self.count}", "raise --count")
+        check_count(self.count)
         if self.hidden is not None and self.hidden < 1:
             raise UsageError("a bottleneck of at least 1", f"{self.hidden}", "raise --hidden")
+
+
+def check_count(count: int) -> None:
+    """Raises `UsageError` where a pool cannot have so many networks."""
+    if count < 1:
+        raise UsageError("a pool of at least 1 network", f"{count}", "raise --count")
+    if count > MAX_BUNDLES:
+        raise UsageError(f"a pool of at most {MAX_BUNDLES:,} networks", f"{count:,}", "lower --count")
 
 
 def _augmentation(spec: CaseSpec, protection: str, network: Any) -> tuple[str, ...]:

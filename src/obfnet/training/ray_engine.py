@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Self, final
+from typing import Any, Self, final
 
 import torch
 
@@ -144,11 +144,23 @@ class RayEngine:
                 finished, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY_S)
                 for reference in finished:
                     work, numbers = waiting.pop(reference)
-                    work.deliver(numbers, result_of(ray, reference, task="part", error=TrainingError))
+                    try:
+                        trained = result_of(ray, reference, task="part", error=TrainingError)
+                    except TrainingError as exc:
+                        work.fail(exc)
+                        _drop(ray, waiting, work)
+                        continue
+                    work.deliver(numbers, trained)
                     done += len(numbers)
                 note = f"{len(waiting)} parts left, {at_work(ray, len(waiting))} at work"
                 self.progress.advance(done, note)
             self.progress.finish()
+
+
+def _drop(ray: Any, waiting: dict[Any, tuple[Work, range]], failed: Work) -> None:
+    for reference in [one for one, (work, _) in waiting.items() if work is failed]:
+        del waiting[reference]
+        ray.cancel(reference)
 
 
 def _train(source: Source, plan: PoolPlan, numbers: tuple[int, ...]) -> list[TrainedNetwork]:

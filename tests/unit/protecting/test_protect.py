@@ -2,6 +2,7 @@ import copy
 import json
 import resource
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,3 +196,13 @@ def test_a_cases_pictures_are_brought_to_the_models_size(digits_model: nn.Module
     made = protect(larger, "digits", out=tmp_path / "pool", settings=QUICK, wishes=Wishes(shape=(1, 16, 16)))
     assert made.figures["accuracy"]["raw"] > 0.9
     assert load_pool(tmp_path / "pool").bundles[0].input.unit_shape == (1, 16, 16)
+
+
+def test_what_is_refused_leaves_no_folder(
+    digits_model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for settings in (replace(QUICK, protection="prayer"), replace(QUICK, attacks=("nobody",))):
+        with pytest.raises(UsageError):
+            protect(digits_model, "digits", settings=settings)
+    assert list(tmp_path.iterdir()) == []
