@@ -92,6 +92,8 @@ class RayEngine:
             task = ray.remote(num_cpus=1, max_retries=RETRIES)(_try)
             sent, versions = _put(ray, dict(variants)), _versions()
             waiting = {task.remote([sent], names[job.number], job.trial, versions): job for job in missing}
+            for number in sorted(_numbers(waiting)):
+                progress.part(names[number], len(outcomes[number]), len(trials))
             while waiting:
                 finished, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY_S)
                 for reference in finished:
@@ -102,10 +104,13 @@ class RayEngine:
                     outcomes[job.number][job.trial] = outcome
                     if ends_contest(job.trial, outcome):
                         _drop_later(ray, waiting, job, trials)
-                    if job.number not in _numbers(waiting):
+                    over = job.number not in _numbers(waiting)
+                    tried = len(trials) if over else len(outcomes[job.number])
+                    progress.part(names[job.number], tried, len(trials))
+                    if over:
                         done(job.number)
-                over = len(names) - len(_numbers(waiting))
-                note = f"{over} of {len(names)} attacks done, {at_work(ray, len(waiting))} trials at work"
+                ended = len(names) - len(_numbers(waiting))
+                note = f"{ended} of {len(names)} attacks done, {at_work(ray, len(waiting))} trials at work"
                 progress.advance(len(missing) - len(waiting), note)
             progress.finish()
 

@@ -148,6 +148,9 @@ class _Interleaved:
             self.inside_s += time.monotonic() - begun
             self._due_at = time.monotonic() + _SLICE_EVERY_S
 
+    def part(self, name: str, done: int, total: int, note: str = "") -> None:
+        self._progress.part(name, done, total, note)
+
     def finish(self, note: str = "") -> None:
         self._progress.finish(note)
 

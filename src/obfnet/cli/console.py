@@ -1,7 +1,8 @@
 """How long work looks in a terminal, and in a log.
 
-On a terminal the current task is one line with a bar and the time left; elsewhere a task is a line at
-its start and every so often after. All of it goes to standard error: results are for standard output.
+On a terminal the current task is one line with a bar and the time left, and where it is made of several
+things a row for each under it; elsewhere a task is a line at its start and every so often after. All of it
+goes to standard error: results are for standard output.
 """
 
 import sys
@@ -44,6 +45,9 @@ class _Lines:
             left = (now - self._started) * (self._total - done) / done
             self.say(f"{self._task}: {100 * done // self._total} %, {left:.0f} s left {note}".rstrip())
 
+    def part(self, name: str, done: int, total: int, note: str = "") -> None:
+        """Nothing: a log would be all rows."""
+
     def finish(self, note: str = "") -> None:
         self.say(f"{self._task}: done in {time.monotonic() - self._started:.1f} s {note}".rstrip())
 
@@ -68,6 +72,7 @@ class _Bar:
             console=self._console,
         )
         self._live: Any = None
+        self._rows: dict[str, Any] = {}
 
     def start(self, task: str, total: int) -> None:
         check()
@@ -81,6 +86,13 @@ class _Bar:
         if self._live is not None:
             self._live.update(self._live.task_ids[0], completed=done, note=note)
 
+    def part(self, name: str, done: int, total: int, note: str = "") -> None:
+        if self._live is None:
+            return
+        if name not in self._rows:
+            self._rows[name] = self._live.add_task(f"  {name}", total=max(1, total), note="")
+        self._live.update(self._rows[name], completed=done, note=f"{done} of {total} {note}".rstrip())
+
     def finish(self, note: str = "") -> None:
         if self._live is not None:
             task = self._live.tasks[0]
@@ -91,6 +103,6 @@ class _Bar:
         self._console.print(line, markup=False)
 
     def _close(self) -> None:
-        live, self._live = self._live, None
+        live, self._live, self._rows = self._live, None, {}
         if live is not None:
             live.stop()

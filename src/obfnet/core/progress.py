@@ -17,6 +17,9 @@ class Progress(Protocol):
     def advance(self, done: int, note: str = "") -> None:
         """`done` units of the current task are finished; `note` is a short figure to show."""
 
+    def part(self, name: str, done: int, total: int, note: str = "") -> None:
+        """How far one of the things is of which the current task is made, in a row of its own."""
+
     def finish(self, note: str = "") -> None:
         """The current task is over."""
 
@@ -31,6 +34,9 @@ class Silent:
         """Shows nothing."""
 
     def advance(self, done: int, note: str = "") -> None:
+        """Shows nothing."""
+
+    def part(self, name: str, done: int, total: int, note: str = "") -> None:
         """Shows nothing."""
 
     def finish(self, note: str = "") -> None:

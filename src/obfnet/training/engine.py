@@ -35,6 +35,7 @@ class Work:
     """What of a pool is still to be trained.
 
     Args:
+        name: Of the pool, for people.
         plan: Of the whole pool.
         parts: Numbers of networks.
         deliver: Gets a part's numbers and networks; what it returned from is kept.
@@ -42,6 +43,7 @@ class Work:
         checkpoint: Where an unfinished part may be kept; its fingerprint names the pool.
     """
 
+    name: str
     plan: PoolPlan
     parts: Sequence[range]
     deliver: Deliver

@@ -171,6 +171,7 @@ class _Pool:
         if not missing:
             self._close()
         return Work(
+            name=self.out.name,
             plan=self.plan,
             parts=missing,
             deliver=self._deliver,

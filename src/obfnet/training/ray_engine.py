@@ -140,21 +140,41 @@ class RayEngine:
             task = ray.remote(num_cpus=1, max_retries=RETRIES)(_train)
             waiting = {task.remote(self.source, part[0].plan, tuple(part[1])): part for part in parts}
             done = 0
+            rows = {work: _Row(work) for work in works if work.parts}
+            for work, row in rows.items():
+                self.progress.part(work.name, row.done, work.plan.count)
             while waiting:
                 finished, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_EVERY_S)
                 for reference in finished:
                     work, numbers = waiting.pop(reference)
+                    row = rows[work]
                     try:
                         trained = result_of(ray, reference, task="part", error=TrainingError)
                     except TrainingError as exc:
                         work.fail(exc)
                         _drop(ray, waiting, work)
-                        continue
-                    work.deliver(numbers, trained)
-                    done += len(numbers)
+                        row.note = "failed"
+                    else:
+                        work.deliver(numbers, trained)
+                        row.add(trained)
+                        done += len(numbers)
+                    self.progress.part(work.name, row.done, work.plan.count, row.note)
                 note = f"{len(waiting)} parts left, {at_work(ray, len(waiting))} at work"
                 self.progress.advance(done, note)
             self.progress.finish()
+
+
+class _Row:
+    """How far a pool is: networks that are trained, and how right the worst of them is."""
+
+    def __init__(self, work: Work) -> None:
+        self.worst, self.note = 1.0, ""
+        self.done = work.plan.count - sum(map(len, work.parts))
+
+    def add(self, trained: Sequence[TrainedNetwork]) -> None:
+        self.done += len(trained)
+        self.worst = min(self.worst, *(network.validation_accuracy for network in trained))
+        self.note = f"worst of these {self.worst:.1%} of validation samples"
 
 
 def _drop(ray: Any, waiting: dict[Any, tuple[Work, range]], failed: Work) -> None:

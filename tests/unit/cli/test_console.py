@@ -40,3 +40,33 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     err = capsys.readouterr().err
     assert "train" in err
     assert "[not] markup" in err
+
+
+def test_what_a_task_is_made_of_has_a_row_each_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    # Rows are cut to the terminal's width.
+    monkeypatch.setenv("COLUMNS", "200")
+    progress = console.terminal_progress()
+    progress.part("nothing is under way", 1, 2)
+    progress.start("train on Ray", 20)
+    progress.part("coded-8", 0, 16)
+    progress.part("published", 0, 4)
+    progress.part("coded-8", 16, 16, "worst 93 %")
+    progress.advance(16, "1 part left")
+    progress.finish()
+    progress.start("measure", 3)
+    progress.finish()
+    err = capsys.readouterr().err
+    trained, measured = err[: err.rindex("measure")], err[err.rindex("measure") :]
+    assert "coded-8" in trained
+    assert "16 of 16 worst 93 %" in trained
+    assert "0 of 4" in trained
+    assert "nothing is under way" not in err
+    assert "coded-8" not in measured
+
+
+def test_a_log_has_no_rows(capsys):
+    progress = console.terminal_progress()
+    progress.start("train on Ray", 20)
+    progress.part("coded-8", 16, 16)
+    assert capsys.readouterr().err == "train on Ray ...\n"
