@@ -15,7 +15,7 @@ from obfnet.core.registry import Registry
 Shape = tuple[int, int, int]
 """Channels, height and width of a sample."""
 
-CAMERA_SIDE: Final = 128
+CAMERA_SIDE: Final = 192
 """Pixels; pictures with both sides at least as long are trained otherwise, since they cost more."""
 
 

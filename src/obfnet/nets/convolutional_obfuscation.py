@@ -20,7 +20,7 @@ from obfnet.nets import Shape, check_sample_size, is_camera_size
 class ConvolutionalObfuscation(nn.Module):
     """Two strided convolutions down, one depthwise-separable block, two pixel shuffles up, sigmoid.
 
-    Built for pictures of 128 pixels or more it works at half the resolution: it averages blocks of 2x2 pixels
+    Built for pictures of 192 pixels or more it works at half the resolution: it averages blocks of 2x2 pixels
     first, and what it makes is stretched to the size of the sample, with linear interpolation. So an average
     of what it sends is nearly what it made, and it can be trained at half of the size. A sample that comes
     averaged gives what was made, not stretched. It also starts as smooth as it can: with random weights the

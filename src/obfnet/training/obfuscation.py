@@ -20,7 +20,7 @@ from obfnet.core.files import write_json
 from obfnet.core.progress import Progress, Silent
 from obfnet.data.case import Dataset
 from obfnet.fitting import Checkpoint, fingerprint
-from obfnet.nets import is_camera_size
+from obfnet.nets.device_only import MOST_SIDE
 from obfnet.training.engine import Engine, Local, PartStore, Work, parts_of
 from obfnet.training.inference import InferenceNetwork
 from obfnet.training.part import TrainedNetwork, protection_of
@@ -258,8 +258,8 @@ def _fingerprint(
         "key": public_key_text(key),
         "torch": torch.__version__,
     }
-    if is_camera_size(inference.card.input.unit_shape):
-        decisive["large"] = 4
+    if min(inference.card.input.unit_shape[1:]) > MOST_SIDE:
+        decisive["large"] = 3
     if (recipe := PROTECTIONS.get(plan.protection).recipe) > 1:
         decisive["recipe"] = recipe
     return fingerprint(decisive)
