@@ -6,8 +6,9 @@
         --data asl --shape 3,224,224 --range imagenet --protection published --count 1 \
         --epochs 6 --device-only-epochs 4 --out pool/
 
-All of it is taught, and not a new head alone: first on smaller photographs, which is faster. The licence of
-the ImageNet weights is not stated: they are neither part of ObfNet nor needed by it.
+All of it is taught, and not a new head alone: first on smaller photographs, which is faster. `--side` teaches
+it at another size, which `--shape` then names. The licence of the ImageNet weights is not stated: they are
+neither part of ObfNet nor needed by it.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from obfnet.core.errors import ObfNetError, UsageError
+from obfnet.core.errors import ObfNetError, TrainingError, UsageError
 from obfnet.core.files import claim_output, write_atomic, write_json
 from obfnet.core.progress import Progress
 from obfnet.core.result import provenance
@@ -200,7 +200,10 @@ def sweep(
         pools = {name: one for name, one in found.items() if isinstance(one, Protected)}
         failed = {name: one for name, one in found.items() if isinstance(one, ObfNetError)}
         if not pools:
-            raise next(iter(failed.values()))
+            name, error = next(iter(failed.items()))
+            raise TrainingError(
+                "a setting that comes to its end", f"none; {name}: {error}", "mend that first"
+            )
         about = next(iter(pools.values())).figures
         about = {name: about[name] for name in (*_COMMON, *provenance())}
         rows = [

@@ -22,6 +22,7 @@ _STYLE: Final = {
     "axes.spines.right": False,
 }
 _PANEL_INCHES: Final = (3.6, 3.2)
+# Of the width and of the height of a picture: labels of nearer points would overlap.
 _NEAR: Final = 0.06
 
 T = TypeVar("T")

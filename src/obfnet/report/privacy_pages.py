@@ -37,7 +37,6 @@ _MARGIN: Final = 0.01
 _CLEARLY: Final = 0.05
 _MOST_LEAKAGE: Final = 0.15
 _MOST_OF_95_PERCENT: Final = 0.6
-# Of the width and of the height of a picture: labels of nearer points would overlap.
 
 Row = Mapping[str, Any]
 

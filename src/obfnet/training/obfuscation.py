@@ -159,7 +159,7 @@ class _Pool:
         return True
 
     def work(self, progress: Progress) -> Work:
-        """What of it is not there."""
+        """What of it is not there; where only the list of its bundles is missing, that is written now."""
         if self._warning:
             progress.say(f"warning: {self._warning}")
         parts = parts_of(self.plan.count)

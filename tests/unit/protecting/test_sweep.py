@@ -135,6 +135,7 @@ def test_the_page_shows_every_setting_and_leads_to_its_report(swept: Swept) -> N
         assert (swept.folder / name / "report.html").is_file()
     assert page.count("<svg") == 1
     assert "8 bits" in page
+    assert "more than 2<sup>b</sup> times as large" in page
     assert "Not in the table" not in page
     assert not re.search(r"""(src|href)=["'](?!#|[\w.-]+/report)""", page)
 
@@ -184,7 +185,7 @@ def test_a_setting_that_cannot_be_trained_stops_no_other(
     assert "coded-4-k2: expected" in page
     assert made.report.splitlines()[-1] == "coded-4-k2: not made"
     assert not (tmp_path / "out" / "coded-4-k2" / "pool.json").exists()
-    with pytest.raises(TrainingError, match="a code that collapsed"):
+    with pytest.raises(TrainingError, match=r"none; coded-4-k2: .*a code that collapsed"):
         sweep(
             digits_model,
             "digits",
