@@ -156,6 +156,7 @@ def measure(
             "attack": headline["attack"],
             "threat_level": headline["threat_level"],
             "normalised": headline["normalised_leakage"],
+            "normalised_interval": headline["normalised_leakage_interval"],
             "normalised_p95": headline["normalised_leakage_p95"],
             "verdict": headline["verdict"],
             "attacks_run": len(audit["attacks"]),

@@ -267,6 +267,7 @@ _HEADINGS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "worst": lambda row: f"{row['accuracy']['obfuscated_worst']:.2%}",
     "device only": lambda row: f"{row['accuracy']['device_only']:.2%}",
     "leakage": lambda row: f"{row['leakage']['normalised']:.3f}",
+    "95 % interval": lambda row: "{:.3f} to {:.3f}".format(*row["leakage"]["normalised_interval"]),
     "1 in 20": lambda row: f"{row['leakage']['normalised_p95']:.3f}",
     "attack": _attacked,
     "MACs": lambda row: f"{row['obfuscation']['macs']:,}",

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
+from obfnet.core.interval import wilson
+from obfnet.report.audit_verdict import span
 from obfnet.report.page import render_page
 from obfnet.report.plotting import COLOURS, GREY, MARKERS, add_legend, draw_svg, near_labels, new_panels
 
@@ -29,6 +31,8 @@ def render_sweep(figures: Mapping[str, Any]) -> str:
             "figures": figures,
             "rows": rows,
             "ceiling": ceiling,
+            "span": span,
+            "wilson": wilson,
             "attribute": next((row["attribute"]["attribute"] for row in rows if row["attribute"]), None),
             # A page wants the element alone.
             "picture": svg[svg.index("<svg") :],

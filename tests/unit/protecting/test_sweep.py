@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 from torch import nn
 
 from obfnet import protect, sweep
@@ -120,6 +121,9 @@ def test_the_table_is_of_the_pools(swept: Swept) -> None:
         assert all(own[key] == value for key, value in row.items() if key not in ("name", "settings"))
         assert row["settings"]["epochs"] == QUICK.epochs
         assert row["leakage"]["normalised"] <= row["leakage"]["normalised_p95"]
+        low, high = row["leakage"]["normalised_interval"]
+        assert low <= row["leakage"]["normalised"] <= high
+        assert f"{low:.3f} to {high:.3f}" in swept.report
     assert {"model", "measured_as", "samples", "versions", "machine", "command"} <= written.keys()
     head, coded, published = swept.report.splitlines()[-3:]
     assert head.split()[0] == "setting"
@@ -134,6 +138,11 @@ def test_the_page_shows_every_setting_and_leads_to_its_report(swept: Swept) -> N
         assert f'<a href="{name}/report.html">' in page
         assert (swept.folder / name / "report.html").is_file()
     assert page.count("<svg") == 1
+    right = swept.figures["rows"][0]["accuracy"]
+    interval = stats.binomtest(round(right["device_only"] * right["samples"]), right["samples"])
+    low, high = (round(100 * end, 1) for end in interval.proportion_ci(method="wilson"))
+    assert re.search(rf"{low}\W%\s+to\s+{high}\W%", page)
+    assert page.count('class="interval"') == 3 * len(swept.pools)
     assert "8 bits" in page
     assert "more than 2<sup>b</sup> times as large" in page
     assert "Not in the table" not in page
