@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from obfnet import load_case
 from obfnet.cli.console import terminal_progress
 from obfnet.data.cases import case_spec
-from obfnet.fitting import Budget, Checkpoint, Schedule
+from obfnet.fitting import Budget, Checkpoint, Schedule, arithmetic
 from obfnet.training.classifier import accuracy, train_classifier
 
 # Side, passes over the training photographs, highest rate.
@@ -32,9 +32,7 @@ Stage = tuple[int, float, float]
 STAGES: tuple[Stage, ...] = ((96, 2.0, 1e-3),)
 # The last one, where none is of the side that is asked for.
 LAST = (0.25, 2e-4)
-# Where the processor has no instructions for half precision, it takes ten times as long as full precision.
-HALF = any(has for what, has in torch.cpu.get_capabilities().items() if what.endswith("bf16"))
-# In training a processor that has them is still faster in full precision below this side.
+# In training a processor is faster in full precision below this side.
 HALF_FROM = 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -51,9 +49,9 @@ class Lite0(nn.Module):
         self.layers._fc = nn.Linear(self.layers._fc.in_features, classes)
 
     def forward(self, photographs: Tensor) -> Tensor:
-        """`(N, 3, H, W)`, normalised, to `(N, classes)`; in half precision where that is fast."""
-        half = HALF and (not self.training or photographs.shape[-1] >= HALF_FROM)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        """`(N, 3, H, W)`, normalised, to `(N, classes)`; in half precision where the processor has it."""
+        half = not self.training or photographs.shape[-1] >= HALF_FROM
+        with arithmetic("bfloat16" if half else "float32", photographs.device):
             scores: Tensor = self.layers(photographs.contiguous(memory_format=torch.channels_last))
         return scores.float()
 

@@ -58,5 +58,5 @@ def arithmetic(precision: Precision, place: torch.device) -> AbstractContextMana
 def _has_bfloat16(place: torch.device) -> bool:
     if place.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    # There is no public question for it; without the instructions a convolution would take many times longer.
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    # Without the instructions a convolution would take many times longer.
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

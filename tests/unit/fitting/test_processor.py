@@ -7,7 +7,7 @@ from obfnet.fitting import arithmetic
 from obfnet.training.recipes import precision_of
 
 CPU = torch.device("cpu")
-HAS_IT = bool(torch.cpu._is_avx512_bf16_supported())
+HAS_IT = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def product() -> torch.Tensor:
@@ -23,7 +23,7 @@ def test_float32_is_float32() -> None:
 def test_bfloat16_is_taken_only_where_the_processor_has_it(
     present: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: present)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": present})
     with arithmetic("bfloat16", CPU):
         made = product()
     assert made.dtype == (torch.bfloat16 if present else torch.float32)
