@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from obfnet.auditing.pairs import write_pairs
 from obfnet.auditing.ray_engine import RayEngine
@@ -31,10 +32,12 @@ ATTACKS = "ridge,decoder,pca-neighbour"
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    """As a task of Ray has: sums of floats depend on it."""
+    """As a task of Ray has, here and in the processes that are begun: sums of floats depend on it."""
     former = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with threadpool_limits(1), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(former)
 
 
