@@ -13,6 +13,7 @@ here, not fine details.
 
 import argparse
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 from efficientnet_signs import Lite0, OfPixels, taught
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -49,6 +51,8 @@ def fit_head(side: int, weights: Path, data_dir: Path | None) -> None:
     data = load_case("cifar10", shape=(3, side, side), data_dir=data_dir)
     train = features(network, data.train.samples, "training", progress)
     validation = features(network, data.validation.samples, "validation", progress)
+    # Whether or not it is the best for the training photographs by then: the validation photographs choose.
+    warnings.simplefilter("ignore", ConvergenceWarning)
     best = -1.0
     for strength in STRENGTHS:
         fitted = LogisticRegression(C=strength, max_iter=300).fit(train, data.train.labels)
