@@ -236,6 +236,7 @@ def protect_each(
                 "training_peak_bytes": memory,
                 "command": command,
                 "seconds": {"total": round(time.monotonic() - begun, 2)},
+                "pool_reused": found.reused,
                 "seed": settings.seed,
                 **provenance(),
             }

@@ -89,6 +89,7 @@ def test_a_pool_that_is_there_keeps_what_its_training_took(
     (folder / "result.json").write_text(left)
     again = protect(somebodys, "digits", out=folder, settings=QUICK)
     assert again.figures["training_peak_bytes"] == peak
+    assert [one.figures["pool_reused"] for one in (made, again)] == [False, True]
     assert again.figures["accuracy"] == made.figures["accuracy"]
 
 
