@@ -4,7 +4,7 @@
     python examples/efficientnet_objects.py --weights objects.safetensors
     PYTHONPATH=examples OBFNET_OBJECTS=objects.safetensors obfnet protect --model efficientnet_objects:build \
         --data cifar10 --shape 3,128,128 --range imagenet --protection published --count 1 --epochs 1 \
-        --out pool/
+        --device-only-epochs 1 --out pool/
 
 Only the head is fitted: all layers before it are as ImageNet left them. `--side` fits it at another size,
 which `--shape` then names. Photographs of 32 pixels, enlarged: how wide a network sees is what is looked at

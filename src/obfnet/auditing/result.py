@@ -167,6 +167,7 @@ def _headline(best: Contest | None, closest: Contest | None, main: str, threat_l
             "closest_attack",
             "closest_threat_level",
             "closest_ssim",
+            "closest_leakage",
         )
     )
     if best is None or best.leakage is None or closest is None:
@@ -186,4 +187,5 @@ def _headline(best: Contest | None, closest: Contest | None, main: str, threat_l
         "closest_attack": closest.name,
         "closest_threat_level": closest.threat_level,
         "closest_ssim": closest.figures[main]["mean"] if similar else None,
+        "closest_leakage": closest.row()["normalised"]["mean"],
     }

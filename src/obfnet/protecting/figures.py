@@ -27,6 +27,7 @@ from obfnet.training.device_only import train_device_only
 from obfnet.training.recipes import inference_recipe
 
 _TIMED: Final = 200
+_CLOSEST: Final = ("closest_attack", "closest_threat_level", "closest_ssim", "closest_leakage")
 _ATTRIBUTE: Final = ("attribute", "accuracy", "interval", "raw_accuracy", "chance", "attack", "threat_level")
 
 
@@ -158,6 +159,7 @@ def measure(
             "normalised": headline["normalised_leakage"],
             "normalised_interval": headline["normalised_leakage_interval"],
             "normalised_p95": headline["normalised_leakage_p95"],
+            **{name: headline[name] for name in _CLOSEST},
             "verdict": headline["verdict"],
             "attacks_run": len(audit["attacks"]),
             "attacks_counted": sum(one["counted"] for one in audit["attacks"]),

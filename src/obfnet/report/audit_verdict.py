@@ -117,8 +117,12 @@ def _uneven(headline: Mapping[str, Any]) -> str:
     says += f" SSIM\u00a0{ours}, where the label alone gives {floor} and the raw sample {raw}."
     if headline["closest_attack"] == headline["attack"]:
         return says
-    closest = similarity(headline["closest_ssim"])
-    return f"{says} The {headline['closest_attack']} attack came closest: SSIM\u00a0{closest}."
+    # Another attack leads by its share of what raw samples give it, which may be little.
+    closest, share = similarity(headline["closest_ssim"]), percent(headline["closest_leakage"], 0)
+    return (
+        f"{says} The {headline['closest_attack']} attack came closest: SSIM\u00a0{closest}, {share} of the "
+        "way from the label alone to what the raw sample gives it."
+    )
 
 
 def _reduced(subject: Mapping[str, Any]) -> str:

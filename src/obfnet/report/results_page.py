@@ -19,6 +19,7 @@ from obfnet.report.operating_rows import (
     serving_rows,
     training_rows,
 )
+from obfnet.report.protect_rows import attribute_rows, classifier_rows, protect_rows
 
 _BEGIN: Final = "<!-- figures: begin -->"
 _END: Final = "<!-- figures: end -->"
@@ -54,13 +55,14 @@ def results_page(results: Path) -> str:
         ("What leaks: the same with the budget `quick`, more cases", "privacy-quick", _privacy_rows),
         ("The audit, judged by obfuscations whose leakage is known", "audit", _audit_rows),
         ("What a bundle of digits tells about the inference network", "audit-model", _model_rows),
-        ("A network that nobody here trained, digits", "protect-digits", _protect_rows),
-        ("The same again, beside other work on the machine", "protect-digits-labelled", _protect_rows),
-        ("The same without labels", "protect-digits-unlabelled", _protect_rows),
-        ("A deep network of 224 pixels, hand signs of other scenes", "protect-signs", _protect_rows),
-        ("The same with a ceiling, a few passes", "protect-signs-coded", _protect_rows),
-        ("A network of waveforms at 16,000 Hz, spoken digits", "protect-spoken", _protect_rows),
-        ("Classifiers from several exporters, bundled digits", "protect-onnx", _classifier_rows),
+        ("A network that nobody here trained, digits", "protect-digits", protect_rows),
+        ("The same again, beside other work on the machine", "protect-digits-labelled", protect_rows),
+        ("The same without labels", "protect-digits-unlabelled", protect_rows),
+        ("A deep network of 224 pixels, hand signs of other scenes", "protect-signs", protect_rows),
+        ("The same with a ceiling, a few passes", "protect-signs-coded", protect_rows),
+        ("Its layers with a head for CIFAR-10, 128 pixels", "protect-objects", protect_rows),
+        ("A network of waveforms at 16,000 Hz, spoken digits", "protect-spoken", protect_rows),
+        ("Classifiers from several exporters, bundled digits", "protect-onnx", classifier_rows),
         ("The monitor, digits", "monitor-mnist", monitor_rows),
         ("The monitor, spoken digits", "monitor-fsd", monitor_rows),
         ("Training a fleet on Ray, digits", "fleet", fleet_rows),
@@ -167,7 +169,7 @@ def _demo_rows(figures: dict[str, Any]) -> Rows:
             "request body, raw and obfuscated",
             f"{figures['request_bytes']['raw']} and {figures['request_bytes']['obfuscated']} bytes",
         ),
-        *_attribute_rows(figures),
+        *attribute_rows(figures),
         *_limited_rows(figures),
         ("O: parameters, MACs", f"{network['parameters']:,}, {network['macs']:,}"),
         ("whole demo on this machine", f"{figures['seconds']['total']:.0f} s"),
@@ -200,7 +202,7 @@ def _limited_rows(figures: dict[str, Any]) -> Rows:
             f"{leakage['ssim']:.3f}, {leakage['ssim_worst']:.3f}",
         ),
         (f"{named}: SSIM of the same attack on the label alone ({attack})", f"{leakage['label_ssim']:.3f}"),
-        *((f"{named}: {what}", value) for what, value in _attribute_rows(limited)),
+        *((f"{named}: {what}", value) for what, value in attribute_rows(limited)),
     ]
 
 
@@ -244,7 +246,7 @@ def _privacy_rows(figures: dict[str, Any]) -> Rows:
             )
         )
         if row["attribute"] is not None:
-            rows += [(f"{name}: {what}", value) for what, value in _attribute_rows(row)]
+            rows += [(f"{name}: {what}", value) for what, value in attribute_rows(row)]
     return rows
 
 
@@ -297,96 +299,6 @@ def _model_rows(figures: dict[str, Any]) -> Rows:
 def _share(row: dict[str, Any], name: str) -> str:
     low, high = row[f"{name}_interval"]
     return f"{row[name]:.1%} ({low:.1%} to {high:.1%})"
-
-
-def _attribute_rows(figures: dict[str, Any]) -> Rows:
-    speaks = figures.get("attribute")
-    if speaks is None:
-        return []
-    what = f"{speaks['attribute']} recognised from obfuscated ({speaks['attack']}, {speaks['threat_level']})"
-    beside = f"from raw {speaks['raw_accuracy']:.1%}, chance {speaks['chance']:.1%}"
-    return [(what, f"{speaks['accuracy']:.1%}; {beside}")]
-
-
-def _protect_rows(figures: dict[str, Any]) -> Rows:
-    right, leaked, cost = figures["accuracy"], figures["leakage"], figures["obfuscation"]
-    attack = f"{leaked['attack']}, {leaked['threat_level']}"
-    return [
-        (f"{figures['measured_as']}, raw; test samples", f"{right['raw']:.2%}; {right['samples']}"),
-        (
-            f"{figures['measured_as']}, obfuscated (mean, worst of {cost['count']})",
-            f"{right['obfuscated']:.2%}, {right['obfuscated_worst']:.2%}",
-        ),
-        (f"{figures['measured_as']}, device-only classifier of O's cost", f"{right['device_only']:.2%}"),
-        (
-            f"SSIM rebuilt from obfuscated; from the label; from raw ({attack})",
-            f"{leaked['ssim']:.3f}; {leaked['floor_ssim']:.3f}; {leaked['raw_ssim']:.3f}",
-        ),
-        (f"normalised leakage ({attack})", f"{leaked['normalised']:.3f}"),
-        *_agreement_rows(right),
-        *_attribute_rows(figures),
-        ("what the audit says", leaked["verdict"]),
-        *_audited_rows(leaked),
-        ("guaranteed ceiling", "none" if (bits := figures["budget_bits"]) is None else f"{bits:g} bits"),
-        ("O: parameters, multiply-accumulates", f"{cost['parameters']:,}, {cost['macs']:,}"),
-        *_memory_rows(figures),
-        (
-            "minutes of the last run, which found its pool trained"
-            if figures.get("pool_reused")
-            else "minutes from the model to the report",
-            f"{figures['seconds']['total'] / 60:.1f}",
-        ),
-    ]
-
-
-def _agreement_rows(right: dict[str, Any]) -> Rows:
-    if (same := right.get("agreement")) is not None:
-        yield "same answer as to the raw sample", f"{same:.2%}"
-
-
-def _audited_rows(leaked: dict[str, Any]) -> Rows:
-    if "attacks_run" not in leaked:
-        return
-    yield (
-        "attacks counted (their controls passed), run",
-        f"{leaked['attacks_counted']}, {leaked['attacks_run']}",
-    )
-    if leaked["sent_kept"] is not None:
-        yield (
-            "of what differs between sent pictures, left to attackers by averaging",
-            f"{leaked['sent_kept']:.0%}",
-        )
-
-
-def _memory_rows(figures: dict[str, Any]) -> Rows:
-    resident, training = figures["obfuscation"].get("resident_bytes"), figures.get("training_peak_bytes")
-    if resident is not None:
-        yield "memory of O on a device, beyond the runtime", f"{resident / 2**20:.1f} MiB"
-    if training is not None:
-        yield "most memory until O was trained", f"{training / 2**30:.2f} GiB"
-
-
-def _classifier_rows(figures: dict[str, Any]) -> Rows:
-    told = (
-        "accuracy raw by ONNX Runtime, by the executor; obfuscated; device-only; scores at most so far apart"
-    )
-    rows = [(f"{figures['samples']['test']} test samples, {figures['budget_bits']} bits", told)]
-    for one in figures["classifiers"]:
-        right = f"{one['accuracy_onnxruntime']:.1%}"
-        if "refusal" in one:
-            # The first operator that is named.
-            right += f"; refused: {one['refusal'].partition(', got ')[2].partition(')')[0]})"
-        else:
-            right += f", {one['accuracy_executor']:.1%}; {one['accuracy_obfuscated']:.1%}; "
-            right += f"{one['accuracy_device_only']:.1%}; {one['greatest_score_difference']:.0e}"
-        rows.append((f"{one['family']} ({one['exporter']}; opset {one['opset']})", right))
-    for name, one in figures["three_forms"].items():
-        what = (
-            f"one CNN as {name}: raw; obfuscated; greatest difference of its gradients to torch's, relative"
-        )
-        apart = f"{one['greatest_gradient_difference']:.0e}"
-        rows.append((what, f"{one['accuracy_raw']:.2%}; {one['accuracy_obfuscated']:.2%}; {apart}"))
-    return rows
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ def test_an_inverted_sample_is_as_good_as_raw(digits: AuditSubject, tmp_path: Pa
     means = {one["name"]: one["figures"]["ssim"]["mean"] for one in document["attacks"] if one["counted"]}
     assert headline["closest_ssim"] == pytest.approx(max(means.values()))
     assert means[headline["closest_attack"]] == max(means.values())
+    leaked = {one["name"]: one["normalised"]["mean"] for one in document["attacks"] if one["counted"]}
+    assert headline["closest_leakage"] == leaked[headline["closest_attack"]]
     assert document["complete"] is True
     assert all(attack["counted"] for attack in document["attacks"])
 

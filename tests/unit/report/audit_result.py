@@ -62,6 +62,7 @@ def headline_of(mean: float | None, **changes: Any) -> dict[str, Any]:
         "closest_attack": "decoder" if able else None,
         "closest_threat_level": "T2" if able else None,
         "closest_ssim": 0.8126 if able else None,
+        "closest_leakage": mean,
         **changes,
     }
 
